@@ -1,0 +1,126 @@
+"""What lowering produces: an op as one call of one C kernel, with everything that is known at compile time.
+
+A lowering is a function `(graph, op, core) -> Step` in `pipeline/aot/ops/`. It checks that the kernel can do this op exactly
+as TFLM does, computes its parameters, and says which kernel it chose and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipeline.errors import UnsupportedError
+from pipeline.model import Array
+from pipeline.tflite import Graph, Op, Tensor
+
+
+@dataclass(frozen=True)
+class Core:
+    """What the planner may know of the processor. Features: "dsp", "mve", "fpu"."""
+
+    features: frozenset[str] = frozenset()
+
+    def has(self, feature: str) -> bool:
+        return feature in self.features
+
+
+PORTABLE = Core()
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """An array that goes to flash, named <model>_<op index>_<role> in C.
+
+    dtype is int8, uint8, int16, int32, int64 or float32. is_weight marks a model's weights and biases; requantization
+    tables and the like are not.
+    """
+
+    role: str
+    data: Array
+    is_weight: bool = False
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A parameter that points to the step's Constant of that role."""
+
+    role: str
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """A parameter that points to the step's scratch memory in the arena."""
+
+
+ParamValue = "int | float | Ref | Scratch | None | tuple[int, ...]"
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One kernel call: `function(&params, input 0, .., input n, output 0, .., output m)`.
+
+    kernel:    the file stem under firmware/kernels ("conv_2d_s8"): <kernel>.c and <kernel>.h; the function is
+               tflash_<kernel>, its parameters are a `struct tflash_<kernel>_params`.
+               "" for a step that only renames bytes: its output lives where its input does.
+    inputs:    tensor indices passed as pointers, in order. Constants among them go to flash as they are.
+    outputs:   tensor indices passed as pointers, in order.
+    params:    field name -> value, in the struct's order. float is written as an exact hexadecimal float32.
+    scratch_bytes: scratch memory in the arena, aligned to 16, during this step only.
+    in_place:  index into `inputs` of an input whose memory the output may take over when it dies here, or None.
+    """
+
+    op: Op
+    kernel: str
+    reason: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    params: Mapping[str, object] = field(default_factory=dict)
+    constants: tuple[Constant, ...] = ()
+    scratch_bytes: int = 0
+    in_place: int | None = None
+    macs: int = 0
+
+    @property
+    def is_alias(self) -> bool:
+        return not self.kernel
+
+
+Lowering = Callable[[Graph, Op, Core], Step]
+
+
+def refuse(op: Op, found: str, hint: str | None = None) -> UnsupportedError:
+    """The error for an op that the aot runtime cannot do: `raise refuse(op, "a dilation of 3 ...")`."""
+    return UnsupportedError(
+        f"{op.where()}: {found}",
+        hint=hint or "--runtime tflm, or add a kernel (docs/adding-an-op.md).",
+    )
+
+
+def quantized_input(graph: Graph, op: Op, position: int, dtype: str = "int8") -> Tensor:
+    """Input `position` of the op, checked to be per-tensor quantized in that dtype.
+
+    Raises:  UnsupportedError: the input is absent, of another dtype, or not quantized per tensor.
+    """
+    if position >= len(op.inputs) or op.inputs[position] < 0:
+        raise refuse(op, f"input {position} is missing.")
+    return _per_tensor(op, graph.tensor(op.inputs[position]), f"input {position}", dtype)
+
+
+def quantized_output(graph: Graph, op: Op, position: int = 0, dtype: str = "int8") -> Tensor:
+    """Output `position` of the op, checked to be per-tensor quantized in that dtype."""
+    if position >= len(op.outputs):
+        raise refuse(op, f"output {position} is missing.")
+    return _per_tensor(op, graph.tensor(op.outputs[position]), f"output {position}", dtype)
+
+
+def _per_tensor(op: Op, tensor: Tensor, what: str, dtype: str) -> Tensor:
+    if tensor.dtype != dtype:
+        raise refuse(op, f"{what} ({tensor.name}) is {tensor.dtype}; the aot kernel works on {dtype}.")
+    if tensor.scales.size != 1 or not tensor.scale > 0:
+        raise refuse(op, f"{what} ({tensor.name}) needs one positive scale, it has {tensor.scales.size}.")
+    limits = np.iinfo(dtype)
+    if not limits.min <= tensor.zero_point <= limits.max:
+        raise refuse(op, f"{what} ({tensor.name}) has zero point {tensor.zero_point}, outside {dtype}.")
+    return tensor
