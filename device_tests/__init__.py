@@ -1,0 +1,1 @@
+"""Device tests: a board, a model, and the proof that they agree."""

@@ -1,0 +1,1 @@
+"""The C and templates that firmware projects are made of."""
