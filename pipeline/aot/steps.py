@@ -54,7 +54,7 @@ class Scratch:
     """A parameter that points to the step's scratch memory in the arena."""
 
 
-ParamValue = "int | float | Ref | Scratch | None | tuple[int, ...]"
+ParamValue = int | float | Ref | Scratch | None | tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +76,11 @@ class Step:
     reason: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    params: Mapping[str, object] = field(default_factory=dict)
+    params: Mapping[str, ParamValue] = field(default_factory=dict)
     constants: tuple[Constant, ...] = ()
     scratch_bytes: int = 0
     in_place: int | None = None
+    input_array: bool = False
     macs: int = 0
 
     @property
