@@ -1,6 +1,6 @@
 """The values that flow between stages. All are frozen; none knows where it came from.
 
-    Recipe -> QuantizedModel -> Export -> Image -> Inference -> Verdict
+Recipe -> QuantizedModel -> Export -> Image -> Inference -> Verdict
 """
 
 from __future__ import annotations

@@ -138,10 +138,10 @@ def c_identifier(text: str) -> str:
 
 
 _C_KEYWORDS = frozenset(
-    """alignas alignof and asm auto bool break case catch char class const continue default delete do double
-    else enum export extern false float for friend goto if inline int long main namespace new not operator or
-    private protected public register restrict return short signed sizeof static struct switch template this
-    throw true try typedef typename union unsigned using virtual void volatile while xor model std""".split()
+    """alignas alignof and asm auto bool break case catch char class const continue default delete do double else enum
+    export extern false float for friend goto if inline int long main namespace new not operator or private protected
+    public register restrict return short signed sizeof static struct switch template this throw true try typedef
+    typename union unsigned using virtual void volatile while xor std""".split()  # noqa: SIM905
 )
 
 
@@ -175,12 +175,15 @@ def parse(content: bytes, path: Path) -> Graph:
         return _Reader(content, path).graph()
     except ModelError as error:
         raise ModelError(f"{path}: {error.message}", hint=error.hint) from None
-    except (struct.error, IndexError, ValueError, TypeError, OverflowError, UnicodeDecodeError, AttributeError,
-            MemoryError) as error:  # fmt: skip
+    except _DAMAGE as error:
         raise ModelError(
             f"{path}: damaged or cut short ({len(content):,} bytes): {type(error).__name__} while reading it.",
             hint="copy or convert the file again and compare its size.",
         ) from error
+
+
+# What the flatbuffer accessors raise when offsets lead outside the file or to something else.
+_DAMAGE = (struct.error, IndexError, ValueError, TypeError, OverflowError, AttributeError, MemoryError)
 
 
 def quantized_model(graph: Graph) -> QuantizedModel:
@@ -221,8 +224,7 @@ class _Reader:
         sub = model.Subgraphs(0)
         tensors = tuple(self.tensor(sub.Tensors(i), i) for i in range(self.count(sub.TensorsLength(), "tensors", 4)))
         ops = tuple(
-            self.op(sub.Operators(i), i, len(tensors))
-            for i in range(self.count(sub.OperatorsLength(), "operators", 4))
+            self.op(sub.Operators(i), i, len(tensors)) for i in range(self.count(sub.OperatorsLength(), "operators", 4))
         )
         inputs = self.indices(sub.InputsLength(), sub.Inputs, len(tensors), "model inputs")
         outputs = self.indices(sub.OutputsLength(), sub.Outputs, len(tensors), "model outputs")
@@ -294,9 +296,7 @@ class _Reader:
             raise ModelError(f"tensor {index} ({name}): {count} scales but {zeros} zero points.")
         axis = int(quantization.QuantizedDimension())
         if count > 1 and not (0 <= axis < len(shape) and shape[axis] == count):
-            raise ModelError(
-                f"tensor {index} ({name}): {count} scales for dimension {axis} of shape {list(shape)}."
-            )
+            raise ModelError(f"tensor {index} ({name}): {count} scales for dimension {axis} of shape {list(shape)}.")
         return scales, zero_points, axis
 
     def constant(self, raw: Any, index: int, name: str, shape: tuple[int, ...], dtype: str) -> Array | None:

@@ -1,7 +1,7 @@
 """What lowering produces: an op as one call of one C kernel, with everything that is known at compile time.
 
-A lowering is a function `(graph, op, core) -> Step` in `pipeline/aot/ops/`. It checks that the kernel can do this op exactly
-as TFLM does, computes its parameters, and says which kernel it chose and why.
+A lowering is a function `(graph, op, core) -> Step` in `pipeline/aot/ops/`. It checks that the kernel can do this op
+exactly as TFLM does, computes its parameters, and says which kernel it chose and why.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class Step:
                "" for a step that only renames bytes: its output lives where its input does.
     inputs:    tensor indices passed as pointers, in order. Constants among them go to flash as they are.
     outputs:   tensor indices passed as pointers, in order.
-    params:    field name -> value, in the struct's order. float is written as an exact hexadecimal float32.
-    scratch_bytes: scratch memory in the arena, aligned to 16, during this step only.
+    params:    field name -> value, in the struct's order. float is written as the shortest exact float32.
+    scratch_bytes: scratch memory in the arena, aligned to 8, during this step only.
     in_place:  index into `inputs` of an input whose memory the output may take over when it dies here, or None.
     """
 

@@ -1,0 +1,424 @@
+"""A plan becomes C: one file of code, one of constants, a header, and the kernels it calls."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files as package_files
+
+import numpy as np
+
+from pipeline.aot.plan import Plan
+from pipeline.aot.steps import Constant, ParamValue, Ref, Scratch, Step
+from pipeline.errors import UnsupportedError
+from pipeline.model import Array
+from pipeline.tflite import Graph, Tensor
+
+C_TYPES = {
+    "int8": "int8_t",
+    "uint8": "uint8_t",
+    "int16": "int16_t",
+    "int32": "int32_t",
+    "int64": "int64_t",
+    "float32": "float",
+    "bool": "uint8_t",
+}
+_DTYPE_ENUM = {
+    "int8": "TFLASH_INT8",
+    "uint8": "TFLASH_UINT8",
+    "int16": "TFLASH_INT16",
+    "int32": "TFLASH_INT32",
+    "int64": "TFLASH_INT64",
+    "float32": "TFLASH_FLOAT32",
+    "bool": "TFLASH_BOOL",
+}
+
+
+@dataclass(frozen=True)
+class Sources:
+    """C files by their path relative to the library's src folder, and what they hold."""
+
+    files: Mapping[str, bytes]
+    symbol: str
+    header: str
+    constant_bytes: int
+    weights_bytes: int
+
+
+def emit(graph: Graph, plan: Plan) -> Sources:
+    """Write the model as C.
+
+    Raises:  UnsupportedError: a tensor's type has no C counterpart here.
+    """
+    return _Emitter(graph, plan).sources()
+
+
+def model_symbol(name: str) -> str:
+    """The C name of a model's `const struct tflash_model`."""
+    return name if name.endswith("_model") else f"{name}_model"
+
+
+def comment_text(text: str, limit: int = 60) -> str:
+    """Text from a model file, made harmless inside a C comment."""
+    return re.sub(r"[^A-Za-z0-9_./:;,+-]", "_", text)[-limit:].replace("*/", "__").replace("//", "/_")
+
+
+def c_string(text: str, limit: int = 60) -> str:
+    """Text from a model file as a C string literal of plain ASCII."""
+    return '"' + re.sub(r"[^A-Za-z0-9_./:;,+ -]", "_", text)[-limit:] + '"'
+
+
+def c_float(value: float) -> str:
+    """A float32 as a C literal that is exactly that value."""
+    number = np.float32(value)
+    if not np.isfinite(number):
+        raise ValueError(f"{value} has no C literal")
+    text = np.format_float_scientific(number, unique=True, trim="0")
+    return f"{text}f"
+
+
+class _Constants:
+    """The arrays of flash, each distinct content once."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.arrays: dict[str, Array] = {}
+        self.weights: set[str] = set()
+        self._names: dict[tuple[str, bytes], str] = {}
+
+    def add(self, name: str, data: Array, is_weight: bool) -> str:
+        flat = np.ascontiguousarray(data).reshape(-1)
+        key = str(flat.dtype), flat.tobytes()
+        symbol = self._names.setdefault(key, f"{self.prefix}_{name}")
+        self.arrays.setdefault(symbol, flat)
+        if is_weight:
+            self.weights.add(symbol)
+        return symbol
+
+    @property
+    def bytes(self) -> int:
+        return sum(a.nbytes for a in self.arrays.values())
+
+    @property
+    def weights_bytes(self) -> int:
+        return sum(self.arrays[name].nbytes for name in self.weights)
+
+
+class _Emitter:
+    def __init__(self, graph: Graph, plan: Plan) -> None:
+        self.graph = graph
+        self.plan = plan
+        self.name = graph.name
+        self.symbol = model_symbol(graph.name)
+        self.constants = _Constants(graph.name)
+        self.calls: list[str] = []
+        self.params: list[str] = []
+        self.layers = 0
+
+    def sources(self) -> Sources:
+        for number, step in enumerate(self.plan.steps):
+            self.step(number, step)
+        outputs = [self.pointer(i) for i in self.graph.outputs]
+        inputs = [self.pointer(i) for i in self.graph.inputs]
+        kernels = sorted({s.kernel for s in self.plan.steps if s.kernel})
+        files = {
+            f"{self.name}.h": self.header(),
+            f"{self.name}.c": self.code(kernels, inputs, outputs),
+            f"{self.name}_constants.h": self.constants_header(),
+            f"{self.name}_constants.c": self.constants_code(),
+        }
+        return Sources(
+            files={path: text.encode() for path, text in files.items()} | kernel_files(kernels),
+            symbol=self.symbol,
+            header=f"{self.name}.h",
+            constant_bytes=self.constants.bytes,
+            weights_bytes=self.constants.weights_bytes,
+        )
+
+    # One step
+
+    def step(self, number: int, step: Step) -> None:
+        op = step.op
+        shapes = " -> ".join(
+            "x".join(map(str, self.graph.tensor(i).shape)) or "1" for i in (step.inputs[0], step.outputs[0])
+        )
+        self.calls.append(
+            f"  /* op {op.index}, {comment_text(op.name)}, {shapes}: "
+            f"{comment_text(self.graph.tensor(step.outputs[0]).name)} */"
+        )
+        if step.is_alias:
+            self.calls.append("  /* the same bytes, nothing to do */")
+        else:
+            self.call(number, step)
+        for index in step.outputs:
+            self.calls.append(
+                f"  TFLASH_LAYER({self.layers}, {self.pointer(index)}, {self.graph.tensor(index).bytes}u);"
+            )
+            self.layers += 1
+
+    def call(self, number: int, step: Step) -> None:
+        refs = {
+            c.role: self.constants.add(f"{step.op.index}_{c.role}", _checked(c), c.is_weight) for c in step.constants
+        }
+        fields = "\n".join(f"    .{name} = {self.value(number, value, refs)}," for name, value in step.params.items())
+        params = f"params_{number}"
+        self.params.append(f"static const struct tflash_{step.kernel}_params {params} = {{\n{fields}\n}};\n")
+        arguments = [f"&{params}"]
+        if step.input_array:
+            pointers = ", ".join(self.pointer(i) for i in step.inputs)
+            self.calls.append(f"  const void *const inputs_{number}[] = {{{pointers}}};")
+            arguments.append(f"inputs_{number}")
+        else:
+            arguments += [self.typed_pointer(i, "const ") for i in step.inputs]
+        arguments += [self.typed_pointer(i, "") for i in step.outputs]
+        self.calls.append(f"  tflash_{step.kernel}({', '.join(arguments)});")
+
+    def value(self, number: int, value: ParamValue, refs: Mapping[str, str]) -> str:
+        if value is None:
+            return "NULL"
+        if isinstance(value, Ref):
+            return refs[value.role]
+        if isinstance(value, Scratch):
+            return f"(void *)(arena + {self.plan.scratch[number]})"
+        if isinstance(value, tuple):
+            return "{" + ", ".join(c_integer(int(v)) for v in value) + "}"
+        if isinstance(value, (float, np.floating)):
+            return c_float(float(value))
+        return c_integer(int(value))
+
+    def pointer(self, index: int) -> str:
+        """A C expression for the first byte of a tensor."""
+        tensor = self.graph.tensor(index)
+        if index in self.plan.constant:
+            source = self.graph.tensor(self.plan.constant[index])
+            if source.data is None or source.dtype not in C_TYPES:
+                raise UnsupportedError(f"tensor {index} ({tensor.name}): a constant of {tensor.dtype}.")
+            data = source.data.astype(np.uint8) if source.dtype == "bool" else source.data
+            return self.constants.add(f"tensor_{source.index}", data, is_weight=True)
+        return f"arena + {self.plan.home[index]}"
+
+    def typed_pointer(self, index: int, qualifier: str) -> str:
+        if index in self.plan.constant:
+            return self.pointer(index)
+        return f"({qualifier}{c_type(self.graph.tensor(index))} *)(void *)({self.pointer(index)})"
+
+    # Files
+
+    def header(self) -> str:
+        upper = self.name.upper()
+        lines = [
+            self.banner(),
+            f"#ifndef {upper}_H",
+            f"#define {upper}_H",
+            "",
+            '#include "model.h"',
+            "",
+            "#ifdef __cplusplus",
+            'extern "C" {',
+            "#endif",
+            "",
+            f"#define {upper}_ARENA_BYTES {max(self.plan.arena_bytes, 1)}u",
+        ]
+        for kind, indices in (("INPUT", self.graph.inputs), ("OUTPUT", self.graph.outputs)):
+            for position, index in enumerate(indices):
+                lines += ["", *tensor_macros(f"{upper}_{kind}_{position}", self.graph.tensor(index))]
+        lines += [
+            "",
+            f"extern const struct tflash_model {self.symbol};",
+            "",
+            f"int {self.name}_init(void);",
+            f"int {self.name}_invoke(void);",
+            f"void *{self.name}_input(uint8_t index);",
+            f"const void *{self.name}_output(uint8_t index);",
+            "",
+            "#ifdef __cplusplus",
+            "}",
+            "#endif",
+            "",
+            f"#endif /* {upper}_H */",
+            "",
+        ]
+        return "\n".join(lines)
+
+    def code(self, kernels: Sequence[str], inputs: Sequence[str], outputs: Sequence[str]) -> str:
+        upper = self.name.upper()
+        kernel_includes = "".join(f'#include "kernels/{k}.h"\n' for k in kernels)
+        body = "\n".join(self.calls)
+        return f"""{self.banner()}#include "{self.name}.h"
+
+#include "{self.name}_constants.h"
+{kernel_includes}
+{self.plan_table()}
+static _Alignas(16) uint8_t arena[{upper}_ARENA_BYTES];
+
+{chr(10).join(self.params)}
+int {self.name}_init(void) {{
+  return TFLASH_OK;
+}}
+
+int {self.name}_invoke(void) {{
+{body}
+  return TFLASH_OK;
+}}
+
+{self.accessor("void *", "input", inputs)}
+{self.accessor("const void *", "output", outputs)}
+static uint32_t arena_used_bytes(void) {{
+  return {upper}_ARENA_BYTES;
+}}
+
+{tensor_table("inputs", [self.graph.tensor(i) for i in self.graph.inputs])}
+{tensor_table("outputs", [self.graph.tensor(i) for i in self.graph.outputs])}
+const struct tflash_model {self.symbol} = {{
+    .name = "{self.name}",
+    .runtime = "aot",
+    .sha256 = {{{sha256_bytes(self.graph.sha256)}}},
+    .arena_bytes = {upper}_ARENA_BYTES,
+    .layer_count = {self.layers},
+    .input_count = {len(inputs)},
+    .output_count = {len(outputs)},
+    .inputs = inputs,
+    .outputs = outputs,
+    .init = {self.name}_init,
+    .invoke = {self.name}_invoke,
+    .input = {self.name}_input,
+    .output = {self.name}_output,
+    .arena_used_bytes = arena_used_bytes,
+}};
+"""
+
+    def accessor(self, kind: str, what: str, pointers: Sequence[str]) -> str:
+        cases = "".join(f"    case {position}:\n      return {pointer};\n" for position, pointer in enumerate(pointers))
+        return (
+            f"{kind}{self.name}_{what}(uint8_t index) {{\n  switch (index) {{\n{cases}"
+            "    default:\n      return NULL;\n  }\n}\n"
+        )
+
+    def constants_header(self) -> str:
+        guard = f"{self.name.upper()}_CONSTANTS_H"
+        declarations = "".join(
+            f"extern const {_array_type(a)} {name}[{a.size}];\n" for name, a in self.constants.arrays.items()
+        )
+        return f"{self.banner()}#ifndef {guard}\n#define {guard}\n\n#include <stdint.h>\n\n{declarations}\n#endif\n"
+
+    def constants_code(self) -> str:
+        parts = [f'{self.banner()}#include "{self.name}_constants.h"\n']
+        for name, array in self.constants.arrays.items():
+            parts.append(f"_Alignas(8) const {_array_type(array)} {name}[{array.size}] = {{\n{c_values(array)}\n}};\n")
+        return "\n".join(parts)
+
+    def banner(self) -> str:
+        return (
+            f"/* {comment_text(self.graph.path.name)}, compiled by tensorflash. Do not edit.\n"
+            f" * sha256 {self.graph.sha256} */\n"
+        )
+
+    def plan_table(self) -> str:
+        last = len(self.plan.steps) - 1
+        rows = "\n".join(
+            f" * {slot.offset:>8} {slot.bytes:>8}  {max(slot.first, 0):>4}..{min(slot.last, last):<4}"
+            f" {comment_text(slot.name)}"
+            for slot in sorted(self.plan.slots, key=lambda s: (s.first, s.offset))
+        )
+        return (
+            f"/* The arena: {self.plan.arena_bytes} bytes; {self.plan.lower_bound} are in use at once at the least.\n"
+            f" *   offset    bytes  in use by steps\n{rows} */"
+        )
+
+
+def kernel_files(kernels: Sequence[str]) -> dict[str, bytes]:
+    """The sources of these kernels with the headers they include, from firmware/kernels."""
+    folder = package_files("pipeline.firmware") / "kernels"
+    result: dict[str, bytes] = {}
+    waiting = [name for k in kernels for name in (f"{k}.c", f"{k}.h")]
+    while waiting:
+        name = waiting.pop()
+        path = f"kernels/{name}"
+        if path in result:
+            continue
+        content = (folder / name).read_bytes()
+        result[path] = content
+        waiting += [m.decode() for m in re.findall(rb'^#include "([a-z0-9_]+\.h)"', content, re.MULTILINE)]
+    return dict(sorted(result.items()))
+
+
+def tensor_macros(prefix: str, tensor: Tensor) -> list[str]:
+    """#defines that describe a model input or output."""
+    lines = [
+        f"/* {comment_text(tensor.name)}: {tensor.dtype} [{', '.join(map(str, tensor.shape))}] */",
+        f"#define {prefix}_ELEMENTS {tensor.elements}u",
+        f"#define {prefix}_BYTES {tensor.bytes}u",
+    ]
+    if tensor.is_quantized:
+        lines += [
+            f"#define {prefix}_SCALE {c_float(tensor.scale)}",
+            f"#define {prefix}_ZERO_POINT ({tensor.zero_point})",
+        ]
+    return lines
+
+
+def tensor_table(name: str, tensors: Sequence[Tensor]) -> str:
+    """A `static const struct tflash_tensor name[]`."""
+    rows = "".join(
+        f"    {{{c_string(t.name)}, {_DTYPE_ENUM[_supported(t)]}, {len(t.shape)}, "
+        f"{{{', '.join(map(str, t.shape)) or '0'}}}, {t.bytes}u, {c_float(t.scale)}, {t.zero_point}}},\n"
+        for t in tensors
+    )
+    return f"static const struct tflash_tensor {name}[] = {{\n{rows}}};\n"
+
+
+def sha256_bytes(digest: str) -> str:
+    return ", ".join(f"0x{byte:02x}" for byte in bytes.fromhex(digest))
+
+
+def c_type(tensor: Tensor) -> str:
+    return C_TYPES[_supported(tensor)]
+
+
+def c_integer(value: int) -> str:
+    if not -(1 << 31) <= value < 1 << 32:
+        raise ValueError(f"{value} does not fit 32 bits")
+    if value == -(1 << 31):
+        return "INT32_MIN"
+    return f"{value}u" if value >= 1 << 31 else str(value)
+
+
+def c_values(array: Array, width: int = 110) -> str:
+    """The elements of an array as lines of a C initializer."""
+    if array.dtype == np.float32:
+        items = [c_float(float(v)) for v in array]
+    elif array.dtype == np.int64:
+        items = [f"INT64_C({v})" if v > -(1 << 63) else "INT64_MIN" for v in array.tolist()]
+    elif array.dtype == np.int32:
+        items = [c_integer(v) for v in array.tolist()]
+    else:
+        items = [str(v) for v in array.tolist()]
+    lines, line = [], "   "
+    for item in items:
+        if len(line) + len(item) + 2 > width:
+            lines.append(line)
+            line = "   "
+        line += f" {item},"
+    lines.append(line)
+    return "\n".join(lines)
+
+
+def _array_type(array: Array) -> str:
+    return C_TYPES[str(array.dtype)]
+
+
+def _checked(constant: Constant) -> Array:
+    if constant.data.size == 0 or str(constant.data.dtype) not in C_TYPES:
+        raise ValueError(f"constant {constant.role}: {constant.data.size} elements of {constant.data.dtype}")
+    return constant.data
+
+
+def _supported(tensor: Tensor) -> str:
+    if tensor.dtype not in C_TYPES or len(tensor.shape) > 8:
+        raise UnsupportedError(
+            f"tensor {tensor.index} ({tensor.name}): {tensor.dtype} of rank {len(tensor.shape)} cannot go in or out of "
+            f"the aot runtime; {', '.join(C_TYPES)} can.",
+            hint="--runtime tflm",
+        )
+    return tensor.dtype
