@@ -105,7 +105,8 @@ class Export:
     files: Mapping[str, bytes]
     arena_bytes: int
     arena_lower_bound: int
-    weights_bytes: int
+    weights_bytes: int  # weights and biases
+    constant_bytes: int  # all arrays in flash, weights included
     macs: int
     kernels: tuple[KernelChoice, ...]
     layers: tuple[Layer, ...]

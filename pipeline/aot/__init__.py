@@ -32,6 +32,7 @@ def export(graph: Graph, core: Core = PORTABLE, *, guard_bytes: int = 0) -> Expo
         arena_bytes=planned.arena_bytes,
         arena_lower_bound=planned.lower_bound,
         weights_bytes=sources.weights_bytes,
+        constant_bytes=sources.constant_bytes,
         macs=sum(step.macs for step in planned.steps),
         kernels=tuple(_choice(graph, planned, step) for step in planned.steps),
         layers=layers(graph, planned),

@@ -1,0 +1,40 @@
+"""The runtimes a model can be exported for, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+
+from pipeline.board import Board
+from pipeline.errors import RequestError
+from pipeline.model import Export
+from pipeline.tflite import Graph
+
+
+def _aot(graph: Graph, board: Board) -> Export:
+    from pipeline import aot
+
+    return aot.export(graph, aot.Core(board.features))
+
+
+def _tflm(graph: Graph, board: Board) -> Export:
+    from pipeline import tflm
+
+    return tflm.export(graph, board)
+
+
+RUNTIMES: Mapping[str, Callable[[Graph, Board], Export]] = {"aot": _aot, "tflm": _tflm}
+
+
+def export(graph: Graph, board: Board, runtime: str) -> Export:
+    """Turn an audited graph into source files for one runtime, or say why that cannot be done.
+
+    Raises:  RequestError: no such runtime. UnsupportedError: the runtime cannot carry this model.
+    """
+    if runtime not in RUNTIMES:
+        near = get_close_matches(runtime, RUNTIMES, 1)
+        raise RequestError(
+            f"runtime '{runtime}': there is no such runtime.",
+            hint=f"'{near[0]}'?" if near else f"one of {', '.join(RUNTIMES)}.",
+        )
+    return RUNTIMES[runtime](graph, board)
