@@ -1,7 +1,7 @@
 """Integer arithmetic of TFLite's quantized kernels, the one place in Python. Its C twin is firmware/kernels/requant.h.
 
-All of it is gemmlowp's: two roundings, first to nearest with ties away from zero on the high product, then the same
-on the right shift.
+All of it is gemmlowp's, with two roundings: first of the high product, to nearest with ties upward, then of the right
+shift, to nearest with ties away from zero.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
 
 
 @dataclass(frozen=True)
 class Multiplier:
-    """real = mantissa * 2**(shift - 31), mantissa 0 or in [2**30, 2**31); shift > 0 shifts left."""
+    """real = mantissa * 2**(shift - 31), mantissa 0 or in [2**30, 2**31), shift in -31..30; shift > 0 shifts left."""
 
     mantissa: int
     shift: int
@@ -23,8 +25,8 @@ class Multiplier:
 def quantize_multiplier(real: float) -> Multiplier:
     """Split a real scale ratio into a Q31 multiplier and a power-of-two shift.
 
-    Args:    real: input scale * weight scale / output scale; >= 0, dimensionless. 0 gives mantissa 0.
-    Raises:  ValueError: real is negative or not finite.
+    Args:    real: input scale * weight scale / output scale; >= 0, dimensionless. Below 2**-32 it becomes 0.
+    Raises:  ValueError: real is negative, not finite, or so large (2**30) that no int32 can be shifted that far.
     Source:  TFLite QuantizeMultiplier, tensorflow/lite/kernels/internal/quantization_util.cc.
     """
     if not math.isfinite(real) or real < 0:
@@ -39,18 +41,16 @@ def quantize_multiplier(real: float) -> Multiplier:
     if shift < -31:
         return Multiplier(0, 0)
     if shift > 30:
-        return Multiplier(INT32_MAX, 30)
+        raise ValueError(f"a multiplier of {real:g}; less than 2**30 is needed")
     return Multiplier(mantissa, shift)
 
 
 def high_product(a: int, b: int) -> int:
-    """gemmlowp's SaturatingRoundingDoublingHighMul: round(a * b / 2**31), ties away from zero, int32."""
-    if a == INT32_MIN and b == INT32_MIN:
-        return INT32_MAX
-    product = a * b
-    nudge = (1 << 30) if product >= 0 else 1 - (1 << 30)
-    total = product + nudge
-    return -((-total) >> 31) if total < 0 else total >> 31
+    """gemmlowp's SaturatingRoundingDoublingHighMul: round(a * b / 2**31), ties upward, saturated to int32.
+
+    gemmlowp adds a nudge that depends on the product's sign and then divides truncating, which is the same.
+    """
+    return min((a * b + (1 << 30)) >> 31, INT32_MAX)
 
 
 def rounding_shift(value: int, exponent: int) -> int:
@@ -62,8 +62,42 @@ def rounding_shift(value: int, exponent: int) -> int:
 
 
 def requantize(value: int, multiplier: Multiplier) -> int:
-    """TFLite's MultiplyByQuantizedMultiplier with double rounding, on an int32 value."""
+    """TFLite's MultiplyByQuantizedMultiplier with double rounding.
+
+    Args:    value: an int32 that stays one when shifted left by the multiplier's shift.
+    Raises:  ValueError: it does not; TFLite's result is then undefined.
+    """
     left, right = max(multiplier.shift, 0), max(-multiplier.shift, 0)
-    shifted = (value << left) & 0xFFFFFFFF
-    shifted -= (1 << 32) if shifted >= 1 << 31 else 0
+    shifted = value << left
+    if not INT32_MIN <= shifted <= INT32_MAX:
+        raise ValueError(f"{value} * 2**{left} is not an int32")
     return rounding_shift(high_product(shifted, multiplier.mantissa), right)
+
+
+def activation_range(
+    activation: str, scale: float, zero_point: int, low: int = -128, high: int = 127
+) -> tuple[int, int]:
+    """The codes that a fused activation leaves, smallest and largest.
+
+    Args:    activation: NONE, RELU, RELU_N1_TO_1 or RELU6. scale: the output's, a float32.
+             low, high: the dtype's range.
+    Raises:  ValueError: another activation, or a scale so small that its bounds are no int32.
+    Source:  TFLite CalculateActivationRangeQuantized, tensorflow/lite/kernels/kernel_util.cc: float32 throughout.
+    """
+    bounds = {"NONE": (None, None), "RELU": (0.0, None), "RELU_N1_TO_1": (-1.0, 1.0), "RELU6": (0.0, 6.0)}
+    if activation not in bounds:
+        raise ValueError(f"a fused activation {activation}; one of {', '.join(bounds)} is needed")
+    lower, upper = bounds[activation]
+    return (
+        low if lower is None else max(low, zero_point + _code(lower, scale)),
+        high if upper is None else min(high, zero_point + _code(upper, scale)),
+    )
+
+
+def _code(real: float, scale: float) -> int:
+    """round(real / scale) in float32, ties away from zero."""
+    with np.errstate(all="ignore"):
+        quotient = float(np.float32(real) / np.float32(scale))
+    if not abs(quotient) < 1 << 31:
+        raise ValueError(f"{real} / {scale:g} does not fit 32 bits")
+    return int(math.copysign(math.floor(abs(quotient) + 0.5), quotient))
