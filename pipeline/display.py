@@ -1,0 +1,311 @@
+"""What a person sees in a terminal: the objects that --json prints, as text of one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Json = Mapping[str, Any]
+
+_CODES = {"good": "32", "bad": "31", "dim": "2", "bold": "1"}
+
+
+@dataclass(frozen=True)
+class Paint:
+    """Colours for a terminal, or none."""
+
+    enabled: bool
+
+    def __call__(self, style: str, text: str) -> str:
+        return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if self.enabled and text else text
+
+
+PLAIN = Paint(False)
+
+
+def clean(text: str, limit: int = 60) -> str:
+    """Text from a file that somebody else wrote, without what would steer a terminal, its end kept if it is long."""
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text if len(text) <= limit else f"…{text[1 - limit :]}"
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]], paint: Paint = PLAIN) -> list[str]:
+    """Lines of a table. A column of numbers is aligned to the right and written with thousands separators."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    right = [bool(cells) and all(row[i][1] for row in cells) for i in range(len(headers))]
+    widths = [max([len(header), *(len(row[i][0]) for row in cells)]) for i, header in enumerate(headers)]
+
+    def line(texts: Sequence[str]) -> str:
+        aligned = (t.rjust(w) if r else t.ljust(w) for t, w, r in zip(texts, widths, right, strict=True))
+        return ("  " + "  ".join(aligned)).rstrip()
+
+    return [paint("dim", line(headers)), *(line([text for text, _ in row]) for row in cells)]
+
+
+def _cell(value: object) -> tuple[str, bool]:
+    """The text of a cell, and whether it may stand in a column of numbers."""
+    if value is None:
+        return "-", True
+    if isinstance(value, bool):
+        return ("yes" if value else "no"), False
+    if isinstance(value, int):
+        return f"{value:,}", True
+    return clean(str(value)), False
+
+
+def shape(sizes: Sequence[int] | None) -> str:
+    return "-" if sizes is None else "x".join(map(str, sizes)) or "scalar"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 op`, `2 ops`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _facts(rows: Iterable[tuple[str, str]]) -> list[str]:
+    return [f"  {name:<13} {text}" for name, text in rows]
+
+
+def inspection(found: Json, paint: Paint) -> str:
+    """`tensorflash inspect`."""
+    model, totals, tensors = found["model"], found["totals"], found["tensors"]
+    lines = [
+        f"{paint('bold', clean(model['path'], 100))}",
+        *_facts(
+            [
+                ("sha256", model["sha256"]),
+                ("description", clean(model["description"], 100) or "-"),
+                ("MACs", f"{totals['macs']:,} per inference"),
+                ("weights", f"{totals['weights_bytes']:,} bytes, biases included"),
+                ("inputs", "; ".join(_tensor(tensors[i]) for i in found["inputs"])),
+                ("outputs", "; ".join(_tensor(tensors[i]) for i in found["outputs"])),
+            ]
+        ),
+        "",
+        count(totals["ops"], "op"),
+        *table(
+            ("op", "name", "version", "inputs", "outputs", "output shape", "MACs", "weight bytes"),
+            (
+                (
+                    op["index"],
+                    op["name"] if op["custom_code"] is None else f"CUSTOM {op['custom_code']}",
+                    op["version"],
+                    " ".join("-" if i < 0 else str(i) for i in op["inputs"]),
+                    " ".join(map(str, op["outputs"])),
+                    shape(op["output_shape"]),
+                    op["macs"],
+                    op["weight_bytes"],
+                )
+                for op in found["ops"]
+            ),
+            paint,
+        ),
+        "",
+        count(totals["tensors"], "tensor"),
+        *table(
+            ("tensor", "shape", "dtype", "bytes", "kind", "quantization", "name"),
+            (
+                (
+                    t["index"],
+                    shape(t["shape"]),
+                    t["dtype"],
+                    t["bytes"],
+                    "constant" if t["constant"] else "variable" if t["variable"] else "computed",
+                    _quantization(t["quantization"]),
+                    t["name"],
+                )
+                for t in tensors
+            ),
+            paint,
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def _tensor(tensor: Json) -> str:
+    return f"{clean(tensor['name'], 40)} {tensor['dtype']} {shape(tensor['shape'])}"
+
+
+def _quantization(quantization: Json | None) -> str:
+    if quantization is None:
+        return ""
+    if "scale" in quantization:
+        scale, zero_point = quantization["scale"], quantization["zero_point"]
+        return (
+            f"{scale:.8g} * q"
+            if zero_point == 0
+            else f"{scale:.8g} * (q {'-' if zero_point > 0 else '+'} {abs(zero_point)})"
+        )
+    return (
+        f"{quantization['channels']} scales, {quantization['scale_min']:.3g} to {quantization['scale_max']:.3g},"
+        f" axis {quantization['dimension']}"
+    )
+
+
+def check(found: Json, paint: Paint) -> str:
+    """`tensorflash check`."""
+    verdict = paint("good", "fits") if found["fits"] else paint("bad", "does not fit")
+    lines = [f"{clean(found['model']['path'], 100)} {verdict} {found['board']} with the {found['runtime']} runtime"]
+    for name, key in (("flash", "flash"), ("RAM", "ram")):
+        part = found[key]
+        budget = "no budget" if part["budget_bytes"] is None else f"of {part['budget_bytes']:,}"
+        exact = all(p["exact"] for p in part["parts"])
+        lines += ["", f"{name}: {'' if exact else 'about '}{part['needed_bytes']:,} bytes {budget}"]
+        lines += table(
+            ("bytes", "for", ""),
+            ((p["bytes"], p["what"], "" if p["exact"] else "estimated") for p in part["parts"]),
+            paint,
+        )
+    lines += ["", f"{count(len(found['ops']), 'op')}, arena {found['arena_bytes']:,} bytes"]
+    lines += table(
+        ("op", "name", "output shape", "MACs", "weight bytes", "kernel", "why"),
+        (
+            (
+                op["index"],
+                op["op"],
+                shape(op["output_shape"]),
+                op["macs"],
+                op["weight_bytes"],
+                op["kernel"] or "none",
+                op["reason"],
+            )
+            for op in found["ops"]
+        ),
+        paint,
+    )
+    return "\n".join([*lines, *(paint("bad", problem) for problem in found["problems"])])
+
+
+def is_exact(verdict: Json) -> bool:
+    """Whether a verification found no difference anywhere."""
+    return bool(verdict["mismatched_samples"] == 0 and verdict["layer_mismatches"] == 0)
+
+
+def verdict(found: Json, paint: Paint) -> str:
+    """`tensorflash verify`."""
+    exact = is_exact(found)
+    head = paint("good", "exact") if exact else paint("bad", "WRONG")
+    rows = [
+        ("outputs", f"{found['mismatched_samples']:,} of {count(found['samples'], 'sample')} differ"),
+        ("layers", f"{found['layer_mismatches']:,} of {found['layers_compared']:,} differ"),
+    ]
+    if not exact:
+        rows.append(("largest", f"{found['mismatched_bytes']:,} bytes differ, by {found['max_abs_diff']:g} at most"))
+    if found["first_divergence"] is not None:
+        rows.append(("first", divergence(found["first_divergence"])))
+    rows.append(("golden", clean(found["golden"])))
+    litert = found["litert"]
+    if litert is not None and litert.get("package"):
+        rows.append(
+            (
+                "beside it",
+                f"{litert['package']} {litert['version']} ({litert['kernels']}): {litert['mismatched_samples']:,} "
+                f"{'sample differs' if litert['mismatched_samples'] == 1 else 'samples differ'}, "
+                f"by {litert['max_abs_diff']:g} at most",
+            )
+        )
+    if found["instructions"] is not None:
+        spread = found["instructions"]
+        rows.append(
+            ("instructions", f"{spread['median']:,} an inference ({spread['min']:,} to {spread['max']:,}), not cycles")
+        )
+    rows += [
+        ("MACs", f"{found['macs']:,}"),
+        ("flash", f"{found['flash_bytes']:,} bytes, {found['model_flash_bytes']:,} of them the model's"),
+        ("RAM", f"{found['ram_bytes']:,} bytes, {found['model_ram_bytes']:,} of them the model's"),
+    ]
+    if found["stack_bytes"] is not None:
+        rows.append(("stack", f"{found['stack_bytes']:,} bytes at the deepest"))
+    title = f"{head}  {clean(found['model']['path'], 80)} on {found['board']} ({found['runtime']})"
+    return "\n".join([title, *_facts(rows)])
+
+
+def divergence(found: Json) -> str:
+    """The first byte that differs, in one line."""
+    return (
+        f"sample {found['sample']}: op {found['op_index']} ({found['op']}), {clean(found['tensor'])} "
+        f"[{found['index']}] is {found['actual']}, should be {found['expected']}"
+    )
+
+
+def run(found: Json, paint: Paint) -> str:
+    """`tensorflash run`: accuracies, one line a target, and where the report lies."""
+    lines: list[str] = [paint("bold", clean(found["recipe"], 100))]
+    quantization = found.get("quantization")
+    if quantization:
+        lines += ["", "accuracy on the test set"]
+        for method in quantization["methods"]:
+            share = f"{100 * method['accuracy']:.2f} %  {method['correct']:,} of {method['total']:,}"
+            lines.append(f"  {method['name']:<13} {share}{'  <- this one' if method.get('chosen') else ''}")
+    if found.get("targets"):
+        lines.append("")
+    for target in found.get("targets", ()):
+        lines.append(verdict(target["verify"], paint))
+        device = target.get("device_accuracy")
+        if device:
+            lines += _facts(
+                [
+                    (
+                        "test set",
+                        f"{device['correct']:,} of {device['total']:,} right on the board, "
+                        f"{device['host_correct']:,} on the host, {device['mismatched_samples']:,} differ",
+                    )
+                ]
+            )
+    if found.get("stages"):
+        reused = sum(1 for s in found["stages"] if s["reused"])
+        lines += ["", f"{count(len(found['stages']), 'stage')}, {reused} reused from an earlier run"]
+    if found.get("problems"):
+        lines += ["", *(paint("bad", clean(p, 200)) for p in found["problems"])]
+    if found.get("report"):
+        lines += ["", f"report: {found['report']}"]
+    return "\n".join(lines)
+
+
+def boards(found: Json, paint: Paint) -> str:
+    """`tensorflash boards`."""
+    return "\n".join(
+        table(
+            ("id", "core", "features", "flash", "RAM", "runs here as", "title"),
+            (
+                (
+                    b["id"],
+                    b["core"],
+                    " ".join(b["features"]) or "-",
+                    b["flash_bytes"],
+                    b["ram_bytes"],
+                    b["runs"],
+                    b["title"],
+                )
+                for b in found["boards"]
+            ),
+            paint,
+        )
+    )
+
+
+def project(found: Json, paint: Paint) -> str:
+    """`tensorflash project`."""
+    lines = [f"{paint('good', 'written')}  {found['path']}"]
+    if found["environments"]:
+        lines.append(f"  build it:  pio run -d {found['path']} -e {found['environments'][0]}")
+    lines += [f"  {clean(note, 200)}" for note in found["notes"]]
+    return "\n".join(lines)
+
+
+def doctor(found: Json, paint: Paint) -> str:
+    """`tensorflash doctor`."""
+    findings = found["findings"]
+    width = max(len(f["name"]) for f in findings)
+    lines = []
+    for f in findings:
+        mark = paint("good", "ok     ") if f["ok"] else paint("bad", "missing")
+        lines.append(f"  {mark}  {f['name']:<{width}}  {f['found'] or '-':<12}  {paint('dim', f['needed_for'])}")
+    missing = [f for f in findings if not f["ok"]]
+    if missing:
+        lines += ["", "to install what is missing:"]
+        lines += [f"  {command}" for command in dict.fromkeys(f["install"] for f in missing)]
+    else:
+        lines += ["", "everything is there"]
+    return "\n".join(lines)
