@@ -1,0 +1,411 @@
+"""A recipe.yaml becomes a Recipe: the whole request, validated, every path absolute.
+
+The file is read node by node, so that every complaint has its line. There are no aliases, no tags and no merge keys:
+a recipe is plain data, and cannot grow when it is read.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from pipeline.errors import RecipeError
+
+MAX_FILE_BYTES = 256 * 1024
+MAX_SAMPLES = 1_000_000
+KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
+
+_FACTORY = re.compile(r"(?P<path>.+\.py):(?P<function>[A-Za-z_][A-Za-z0-9_]*)")
+# YAML 1.1 takes 1e-3 for text. It is a number, as in YAML 1.2.
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+")
+
+
+@dataclass(frozen=True)
+class Factory:
+    """A function of the user's own in a Python file."""
+
+    path: Path
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.function}"
+
+
+def _file(value: object, info: ValidationInfo) -> object:
+    """An existing file, relative to the recipe's folder."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError("the path of a file is needed")
+    path: Path = (info.context or {}).get("folder", Path()) / value
+    if not path.is_file():
+        raise ValueError(f"no such file: {path}")
+    return path
+
+
+def _factory(value: object, info: ValidationInfo) -> object:
+    match = _FACTORY.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("file.py:function is needed")
+    path = _file(match["path"], info)
+    return Factory(path, match["function"]) if isinstance(path, Path) else path
+
+
+def _suffix(*suffixes: str) -> BeforeValidator:
+    def check(value: object) -> object:
+        if isinstance(value, str) and not value.endswith(suffixes):
+            raise ValueError(f"a file that ends in {' or '.join(suffixes)} is needed")
+        return value
+
+    return BeforeValidator(check)
+
+
+_PATH_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1})
+AnyFile = Annotated[Path, BeforeValidator(_file), _PATH_SCHEMA]
+KerasFile = Annotated[Path, BeforeValidator(_file), _suffix(*KERAS_SUFFIXES), _PATH_SCHEMA]
+WeightsFile = Annotated[Path, BeforeValidator(_file), _suffix(".h5", ".hdf5"), _PATH_SCHEMA]
+TfliteFile = Annotated[Path, BeforeValidator(_file), _suffix(".tflite"), _PATH_SCHEMA]
+NpzFile = Annotated[Path, BeforeValidator(_file), _suffix(".npz"), _PATH_SCHEMA]
+PythonFunction = Annotated[
+    Factory,
+    BeforeValidator(_factory),
+    WithJsonSchema({"type": "string", "pattern": r"^.+\.py:[A-Za-z_][A-Za-z0-9_]*$"}),
+]
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,47}$"
+_IDENTIFIER = r"^[a-z][a-z0-9_]{0,47}$"
+_PATTERNS = {
+    _NAME: "at most 48 letters, digits, - and _ are needed",
+    _IDENTIFIER: "at most 48 small letters, digits and _ are needed",
+}
+Name = Annotated[str, Field(pattern=_NAME)]
+Identifier = Annotated[str, Field(pattern=_IDENTIFIER)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
+
+
+def _exactly_one(section: _Section, names: tuple[str, ...]) -> None:
+    given = [name for name in names if getattr(section, name) is not None]
+    if len(given) != 1:
+        raise ValueError(f"exactly one of {', '.join(names)} is needed, {' and '.join(given) or 'none'} given")
+
+
+class ModelSource(_Section):
+    """Where the model comes from: exactly one of keras, factory, tflite."""
+
+    keras: Annotated[KerasFile | None, Field(description="a model saved by tf_keras: .keras or .h5")] = None
+    factory: Annotated[
+        PythonFunction | None, Field(description="file.py:function, without arguments, gives a tf_keras model")
+    ] = None
+    weights: Annotated[
+        WeightsFile | None, Field(description="trained weights (.weights.h5) for the factory's model")
+    ] = None
+    tflite: Annotated[TfliteFile | None, Field(description="an int8 model: nothing is trained")] = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ModelSource:
+        _exactly_one(self, ("keras", "factory", "tflite"))
+        if self.weights is not None and self.factory is None:
+            raise ValueError("weights belong to a factory; a keras or tflite file has its own")
+        return self
+
+
+class DataSource(_Section):
+    """Where the arrays come from: exactly one of npz, factory. docs of the arrays: pipeline/data.py."""
+
+    npz: Annotated[NpzFile | None, Field(description="x_train, y_train, x_test, y_test, x_representative")] = None
+    factory: Annotated[
+        PythonFunction | None,
+        Field(description="file.py:function, without arguments, gives train, test and representative"),
+    ] = None
+    files: Annotated[
+        tuple[AnyFile, ...],
+        Field(strict=False, description="files the factory reads: when one changes, it runs again"),
+    ] = ()
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DataSource:
+        _exactly_one(self, ("npz", "factory"))
+        if self.files and self.factory is None:
+            raise ValueError("files are those a factory reads")
+        return self
+
+
+class TrainOptions(_Section):
+    """Training of the float model. Without this section the model is taken as trained."""
+
+    epochs: Annotated[int, Field(ge=1, le=100_000)]
+    batch_size: Annotated[int, Field(ge=1, le=MAX_SAMPLES)] = 32
+    learning_rate: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] = 1e-3
+
+
+class QuantizeOptions(_Section):
+    """How the float model becomes int8. qat trains on with quantization simulated; ptq only calibrates."""
+
+    method: Literal["qat", "ptq"] = "qat"
+    epochs: Annotated[int, Field(ge=1, le=100_000, description="of quantization-aware training")] = 10
+    batch_size: Annotated[int, Field(ge=1, le=MAX_SAMPLES)] = 32
+    learning_rate: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] = 1e-4
+    representative_samples: Annotated[
+        int, Field(ge=1, le=MAX_SAMPLES, description="at most so many of the representative samples are used")
+    ] = 200
+
+
+class Gate(_Section):
+    """What the int8 model has to reach."""
+
+    max_drop: Annotated[
+        float, Field(ge=0, le=1, allow_inf_nan=False, description="float accuracy - int8 accuracy, as a fraction")
+    ]
+
+
+class Target(_Section):
+    """A board and the runtime it runs the model with."""
+
+    board: Identifier
+    runtime: Literal["aot", "tflm"] = "aot"
+
+
+class VerifyOptions(_Section):
+    """What is compared on every target."""
+
+    samples: Annotated[int, Field(ge=1, le=MAX_SAMPLES, description="synthetic inputs")] = 100
+    layer_samples: Annotated[
+        int, Field(ge=1, le=MAX_SAMPLES, description="samples on which every layer is compared")
+    ] = 10
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    test_set: Annotated[bool, Field(description="also run the whole test set on the device")] = True
+
+
+class Recipe(_Section):
+    """A request: a model, data, quantization, and the boards to prove it on."""
+
+    name: Name
+    model: ModelSource
+    data: DataSource | None = None
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1, description="of training; equal seeds give equal bytes")] = 0
+    threads: Annotated[
+        int, Field(ge=1, le=1024, description="TensorFlow trains with; another number gives another model")
+    ] = 1
+    train: TrainOptions | None = None
+    quantize: QuantizeOptions | None = None
+    gate: Gate | None = None
+    targets: Annotated[tuple[Target, ...], Field(strict=False, json_schema_extra={"minItems": 1})]
+    verify: VerifyOptions = VerifyOptions()
+    labels: Annotated[tuple[str, ...], Field(strict=False, description="names of the classes, in order")] = ()
+
+    _source: Path = PrivateAttr(default=Path())
+
+    @property
+    def source(self) -> Path:
+        """The file it was read from."""
+        return self._source
+
+    @property
+    def quantization(self) -> QuantizeOptions:
+        """The quantize section, or its defaults."""
+        return self.quantize or QuantizeOptions()
+
+    @field_validator("targets")
+    @classmethod
+    def _targets_differ(cls, targets: tuple[Target, ...]) -> tuple[Target, ...]:
+        if not targets:
+            raise ValueError("at least one is needed, such as {board: native}")
+        for index, target in enumerate(targets):
+            if target in targets[:index]:
+                raise ValueError(f"{target.board} with {target.runtime} is there twice")
+        return targets
+
+    @model_validator(mode="after")
+    def _sections_fit(self) -> Recipe:
+        if self.model.tflite is None:
+            if self.data is None:
+                raise ValueError("a Keras model needs a data section: it is trained, calibrated and tested with it")
+        else:
+            for section in ("train", "quantize", "gate"):
+                if getattr(self, section) is not None:
+                    raise ValueError(f"a {section} section goes with a Keras model; {self.model.tflite.name} is int8")
+        return self
+
+
+def load(path: Path) -> Recipe:
+    """Read a recipe. Paths in it are relative to its folder.
+
+    Raises:  RecipeError: with file and line of every mistake.
+    """
+    text = _text(path)
+    try:
+        loader = _PlainLoader(text)
+        root = loader.get_single_node()
+        if root is None:
+            raise RecipeError(f"{path}: the file is empty.", hint=_START_HINT)
+        if not isinstance(root, yaml.MappingNode):
+            raise RecipeError(f"{path}:1: {_KINDS[type(root)]} where keys and values were expected.", hint=_START_HINT)
+        lines: dict[tuple[str | int, ...], int] = {}
+        document = _plain(loader, root, (), lines)
+    except _PlainError as error:
+        raise RecipeError(f"{path}:{error.line}: {error}", hint=error.hint) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        raise RecipeError(f"{path}:{line}: not valid YAML: {error.problem or error.context}.") from None
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path}: not valid YAML: {str(error).splitlines()[0]}.") from None
+    except RecursionError:
+        raise RecipeError(f"{path}: nested too deeply for a recipe.") from None
+    try:
+        recipe = Recipe.model_validate(document, context={"folder": path.absolute().parent})
+    except ValidationError as error:
+        raise _explained(path, error.errors(include_url=False), lines) from None
+    recipe._source = path.absolute()
+    return recipe
+
+
+_START_HINT = "start from examples/digits/recipe.yaml."
+_KINDS: dict[type[yaml.Node], str] = {
+    yaml.ScalarNode: "text",
+    yaml.SequenceNode: "a list",
+    yaml.MappingNode: "a mapping",
+}
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such file.", hint="give the path of a recipe.yaml.") from None
+    except IsADirectoryError:
+        raise RecipeError(f"{path}: a folder; a recipe file is needed.", hint=f"{path / 'recipe.yaml'}") from None
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read: {error.strerror}.") from error
+    if len(content) > MAX_FILE_BYTES:
+        raise RecipeError(f"{path}: more than {MAX_FILE_BYTES:,} bytes; this is not a recipe.")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise RecipeError(f"{path}:{line}: not UTF-8 text.", hint="save the file as UTF-8.") from None
+
+
+class _PlainError(Exception):
+    def __init__(self, node_or_event: Any, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.line: int = node_or_event.start_mark.line + 1
+        self.hint = hint
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """SafeLoader without aliases: nothing in the file stands for more than it says."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise _PlainError(event, f"alias *{event.anchor}: recipes have no aliases.", "write the value out.")
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
+
+
+def _plain(
+    loader: _PlainLoader, node: yaml.Node, where: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int]
+) -> Any:
+    """The value of a node; notes the line of everything in it."""
+    lines.setdefault(where, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        if node.tag != "tag:yaml.org,2002:map":
+            raise _PlainError(node, f"tag {node.tag}: recipes have no tags.")
+        mapping: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise _PlainError(key_node, f"{_KINDS[type(key_node)]} as a key; a name is needed.")
+            key = key_node.value
+            if key in mapping:
+                first = lines[(*where, key)]
+                raise _PlainError(key_node, f"{_name((*where, key))} is there twice, first on line {first}.")
+            lines[(*where, key)] = key_node.start_mark.line + 1
+            mapping[key] = _plain(loader, value_node, (*where, key), lines)
+        return mapping
+    if isinstance(node, yaml.SequenceNode):
+        if node.tag != "tag:yaml.org,2002:seq":
+            raise _PlainError(node, f"tag {node.tag}: recipes have no tags.")
+        return [_plain(loader, child, (*where, i), lines) for i, child in enumerate(node.value)]
+    if node.tag == "tag:yaml.org,2002:str":
+        if isinstance(node, yaml.ScalarNode) and node.style is None and _FLOAT.fullmatch(node.value):
+            return float(node.value)
+        return node.value
+    if node.tag.removeprefix("tag:yaml.org,2002:") not in ("null", "bool", "int", "float"):
+        raise _PlainError(node, f"{node.value!r} is not text, a number or a truth value ({node.tag}).", "quote it.")
+    try:
+        return loader.construct_object(node)
+    except ValueError:
+        raise _PlainError(node, f"{node.value[:40]!r} cannot be read as a number.", "quote it.") from None
+
+
+def _explained(path: Path, errors: list[ErrorDetails], lines: Mapping[tuple[str | int, ...], int]) -> RecipeError:
+    messages, hints = [], []
+    for error in sorted(errors, key=lambda error: _line(error["loc"], lines)):
+        where = error["loc"]
+        text = f"{path}:{_line(where, lines)}: "
+        if error["type"] == "extra_forbidden":
+            known = _keys(where[:-1])
+            text += f"{_name(where[:-1])} has no key {where[-1]!r}; it has {', '.join(known)}."
+            near = difflib.get_close_matches(str(where[-1]), known, n=1, cutoff=0.6)
+            hints += [f"{near[0]!r} instead of {where[-1]!r}."] if near else []
+        elif error["type"] == "missing":
+            text += f"{_name(where[:-1])} has no {where[-1]!r}, which is needed."
+        else:
+            reason = _PATTERNS.get(error.get("ctx", {}).get("pattern", ""), error["msg"])
+            reason = reason.removeprefix("Value error, ").removeprefix("Input ")
+            found = "" if isinstance(error["input"], dict | BaseModel) else f" is {_short(error['input'])}"
+            text += f"{_name(where)}{found}: {reason[0].lower()}{reason[1:]}."
+        messages.append(text)
+    return RecipeError("\n".join(messages), hint=" ".join(hints) or None)
+
+
+def _line(where: tuple[str | int, ...], lines: Mapping[tuple[str | int, ...], int]) -> int:
+    while where not in lines:
+        where = where[:-1]
+    return lines[where]
+
+
+def _name(where: tuple[str | int, ...]) -> str:
+    """model.factory, targets[1].board; the recipe for the whole."""
+    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
+    return name.lstrip(".") or "the recipe"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _keys(where: tuple[str | int, ...]) -> list[str]:
+    """The keys that the section at `where` can have."""
+    sections: dict[str, type[BaseModel]] = {
+        "model": ModelSource,
+        "data": DataSource,
+        "train": TrainOptions,
+        "quantize": QuantizeOptions,
+        "gate": Gate,
+        "targets": Target,
+        "verify": VerifyOptions,
+    }
+    return list((sections[str(where[0])] if where else Recipe).model_fields)
