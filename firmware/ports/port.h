@@ -18,7 +18,8 @@ enum tflash_counter {
 /* Clocks, byte stream and counter become ready. */
 void tflash_port_init(void);
 
-/* Waits for at least one byte; returns how many were stored, 1..capacity. */
+/* Sends what is buffered, waits for at least one byte; returns how many were stored, 1..capacity, or 0 when the stream
+ * has ended for good (the host closed the pipe or FIFO): tflash_frames_serve then returns. */
 size_t tflash_port_read(uint8_t *data, size_t capacity);
 
 /* Sends all bytes before it returns, or has buffered them until the next read. */
@@ -31,7 +32,7 @@ enum tflash_counter tflash_port_counter(void);
 /* Bytes of stack that were ever in use since tflash_port_init painted it; 0 where that is not known. */
 uint32_t tflash_port_stack_bytes(void);
 
-/* Restarts the device; does not return. */
+/* Sends what is buffered, then restarts the device; does not return. */
 void tflash_port_reset(void);
 
 #ifdef __cplusplus
