@@ -377,6 +377,7 @@ def c_type(tensor: Tensor) -> str:
 
 
 def c_integer(value: int) -> str:
+    """An integer of 32 bits, signed or not, as a C literal that is exactly that value."""
     if not -(1 << 31) <= value < 1 << 32:
         raise ValueError(f"{value} does not fit 32 bits")
     if value == -(1 << 31):
