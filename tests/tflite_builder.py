@@ -51,6 +51,7 @@ _OPTIONS = {
     "MAXIMUM": "MaximumMinimum",
     "MINIMUM": "MaximumMinimum",
     "PADV2": "PadV2",
+    "BATCH_MATMUL": "BatchMatMul",
 }
 
 
