@@ -99,6 +99,14 @@ def refuse(op: Op, found: str, hint: str | None = None) -> UnsupportedError:
     )
 
 
+def portable_reason(core: Core) -> str:
+    """Why a step has the portable C kernel: nothing else to choose, or not yet."""
+    features = ", ".join(sorted(core.features & {"dsp", "mve"}))
+    return (
+        f"portable C: there is no kernel for {features} yet" if features else "portable C: the core has no dsp or mve"
+    )
+
+
 def quantized_input(graph: Graph, op: Op, position: int, dtype: str = "int8") -> Tensor:
     """Input `position` of the op, checked to be per-tensor quantized in that dtype.
 

@@ -1,0 +1,104 @@
+"""MEAN over any axes."""
+
+from __future__ import annotations
+
+import math
+
+from pipeline.aot.requantization import checked_multiplier, prove_no_overflow
+from pipeline.aot.steps import Core, Step, portable_reason, quantized_input, quantized_output, refuse
+from pipeline.fixedpoint import Multiplier
+from pipeline.tflite import Graph, Op, Tensor
+
+_MAX_GROUPS = 4
+
+
+def lower_mean(graph: Graph, op: Op, core: Core) -> Step:
+    """One call of tflash_mean_s8."""
+    source, output = quantized_input(graph, op, 0), quantized_output(graph, op)
+    axes = _axes(graph, op, source)
+    kept = [axis for axis in range(len(source.shape)) if axis not in axes]
+    _check_shapes(op, source, output, axes)
+    count = math.prod(source.shape[axis] for axis in axes)
+    multiplier = _divided(checked_multiplier(op, source.scale / output.scale), count)
+    # The largest partial sum: the zero point's part comes first, and the codes add up to 128 each.
+    prove_no_overflow(op, [count * (128 + abs(source.zero_point))], [multiplier], output.zero_point)
+    kept_groups = _groups(source.shape, kept)
+    reduced_groups = _groups(source.shape, sorted(axes)) or [(1, 1)]
+    run, run_stride = reduced_groups.pop()
+    return Step(
+        op=op,
+        kernel="mean_s8",
+        reason=portable_reason(core),
+        inputs=(source.index,),
+        outputs=(output.index,),
+        params={
+            "outputs": output.elements,
+            "reductions": math.prod(size for size, _ in reduced_groups),
+            "run": run,
+            "run_stride": run_stride,
+            "kept_sizes": _filled([size for size, _ in kept_groups], 1),
+            "kept_strides": _filled([stride for _, stride in kept_groups], 0),
+            "reduced_sizes": _filled([size for size, _ in reduced_groups], 1),
+            "reduced_strides": _filled([stride for _, stride in reduced_groups], 0),
+            "sum_offset": -source.zero_point * count,
+            "output_offset": output.zero_point,
+            "multiplier": multiplier.mantissa,
+            "shift": multiplier.shift,
+        },
+    )
+
+
+def _axes(graph: Graph, op: Op, source: Tensor) -> set[int]:
+    """The axes that are averaged, counted from 0; naming one twice is allowed."""
+    if len(op.inputs) != 2 or op.inputs[1] < 0:
+        raise refuse(op, "an input and the axes are needed.")
+    tensor = graph.tensor(op.inputs[1])
+    if tensor.dtype != "int32":
+        raise refuse(op, f"its axes ({tensor.name}) are {tensor.dtype}; int32 is needed.")
+    if tensor.data is None and tensor.elements:
+        raise refuse(op, f"its axes ({tensor.name}) are computed; the aot kernel takes constants.")
+    given = [] if tensor.data is None else [int(axis) for axis in tensor.data.reshape(-1)]
+    rank = len(source.shape)
+    if any(not -rank <= axis < rank for axis in given):
+        raise refuse(op, f"axes {given} of an input of shape {list(source.shape)}.")
+    return {axis % rank for axis in given}
+
+
+def _check_shapes(op: Op, source: Tensor, output: Tensor, axes: set[int]) -> None:
+    with_ones = tuple(1 if axis in axes else size for axis, size in enumerate(source.shape))
+    without = tuple(size for axis, size in enumerate(source.shape) if axis not in axes)
+    expected = with_ones if op.options.get("keep_dims", False) else without
+    if not source.elements or output.shape != expected:
+        raise refuse(
+            op,
+            f"input {list(source.shape)}, axes {sorted(axes)}, output {list(output.shape)}; "
+            f"an output of {list(expected)} and at least one element are needed.",
+        )
+
+
+def _divided(multiplier: Multiplier, count: int) -> Multiplier:
+    """The multiplier divided by count; its mantissa may fall below 2**30.
+
+    Source:  TFLite QuantizedMeanOrSum, tensorflow/lite/kernels/internal/reference/reduce.h.
+    """
+    shift = min(count.bit_length() - 1, 32, 31 + multiplier.shift)
+    return Multiplier((multiplier.mantissa << shift) // count, multiplier.shift - shift)
+
+
+def _groups(shape: tuple[int, ...], axes: list[int]) -> list[tuple[int, int]]:
+    """(elements, stride) of each run of neighbouring axes, outer to inner; axes of one element do not count."""
+    groups: list[tuple[int, int]] = []
+    for axis in axes:
+        size, stride = shape[axis], math.prod(shape[axis + 1 :])
+        if size == 1:
+            continue
+        if groups and groups[-1][1] == size * stride:
+            groups[-1] = (groups[-1][0] * size, stride)
+        else:
+            groups.append((size, stride))
+    return groups
+
+
+def _filled(values: list[int], filler: int) -> tuple[int, ...]:
+    """Four values, the fillers first."""
+    return tuple([filler] * (_MAX_GROUPS - len(values)) + values)

@@ -1,0 +1,62 @@
+"""AVERAGE_POOL_2D and MAX_POOL_2D."""
+
+from __future__ import annotations
+
+from pipeline.aot.ops.window import windows
+from pipeline.aot.requantization import fused_range
+from pipeline.aot.steps import Core, Step, portable_reason, quantized_input, quantized_output, refuse
+from pipeline.tflite import Graph, Op
+
+_MAX_AVERAGED = (1 << 24) - 1  # codes of up to 128 whose sum, half their count added for rounding, is an int32
+
+
+def lower_average_pool_2d(graph: Graph, op: Op, core: Core) -> Step:
+    """One call of tflash_average_pool_2d_s8."""
+    return _lower(graph, op, core, "average_pool_2d_s8")
+
+
+def lower_max_pool_2d(graph: Graph, op: Op, core: Core) -> Step:
+    """One call of tflash_max_pool_2d_s8."""
+    return _lower(graph, op, core, "max_pool_2d_s8")
+
+
+def _lower(graph: Graph, op: Op, core: Core, kernel: str) -> Step:
+    source, output = quantized_input(graph, op, 0), quantized_output(graph, op)
+    taps = int(op.options.get("filter_height", 0)), int(op.options.get("filter_width", 0))
+    vertical, horizontal = windows(op, source, output, taps)
+    if source.shape[3] != output.shape[3]:
+        raise refuse(op, f"{source.shape[3]} channels go in and {output.shape[3]} come out.")
+    if not abs(source.scale - output.scale) <= 1e-6 or source.zero_point != output.zero_point:
+        raise refuse(
+            op,
+            f"input quantized with ({source.scale:g}, {source.zero_point}) and output with "
+            f"({output.scale:g}, {output.zero_point}); they have to be the same, for TFLM as well.",
+            "convert the model again.",
+        )
+    averaged = min(vertical.taps, source.shape[1]) * min(horizontal.taps, source.shape[2])
+    if averaged > _MAX_AVERAGED:
+        raise refuse(op, f"windows of {averaged:,} positions; sums of up to {_MAX_AVERAGED:,} fit an int32.")
+    low, high = fused_range(op, output)
+    return Step(
+        op=op,
+        kernel=kernel,
+        reason=portable_reason(core),
+        inputs=(source.index,),
+        outputs=(output.index,),
+        params={
+            "batches": source.shape[0],
+            "input_height": source.shape[1],
+            "input_width": source.shape[2],
+            "channels": source.shape[3],
+            "output_height": output.shape[1],
+            "output_width": output.shape[2],
+            "filter_height": vertical.taps,
+            "filter_width": horizontal.taps,
+            "stride_height": vertical.stride,
+            "stride_width": horizontal.stride,
+            "pad_top": vertical.pad,
+            "pad_left": horizontal.pad,
+            "activation_min": low,
+            "activation_max": high,
+        },
+    )
