@@ -55,9 +55,14 @@ class ArenaSize:
     version: str
 
 
+def has_tflm() -> bool:
+    """Whether TFLM's host interpreter is installed."""
+    return importlib.util.find_spec("tflite_micro") is not None
+
+
 def require_tflm() -> None:
     """Raises:  ToolError: TFLM's host interpreter is not installed."""
-    if importlib.util.find_spec("tflite_micro") is None:
+    if not has_tflm():
         raise ToolError(
             "golden answers come from TFLM's host interpreter, and the package tflite-micro is not installed.",
             hint="pip install tflite-micro (there are wheels for Linux on x86-64 only); elsewhere, give golden answers "
@@ -137,8 +142,8 @@ def litert(
                 result = _work(model, distribution, "run", inputs, layers, layer_samples, timeout_s)
                 if "error" not in result.report:
                     return _run(model, result, "BUILTIN_REF", layers, layer_samples), ""
-                reasons.append(f"{distribution}: {result.report['error']}")
-            except ToolError as error:
+                reasons.append(f"{distribution}: {' '.join(result.report['error'].split())[:400]}")
+            except (ToolError, ModelError) as error:
                 reasons.append(error.message)
     return None, "; ".join(reasons)
 
