@@ -1,0 +1,23 @@
+/* Dequantization, int8 to float32. The contract is in dequantize_s8.c. */
+#ifndef TFLASH_DEQUANTIZE_S8_H
+#define TFLASH_DEQUANTIZE_S8_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct tflash_dequantize_s8_params {
+  int32_t size; /* elements */
+  float scale;
+  int32_t zero_point;
+};
+
+void tflash_dequantize_s8(const struct tflash_dequantize_s8_params *p, const int8_t *input, float *output);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* TFLASH_DEQUANTIZE_S8_H */
