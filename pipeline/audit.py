@@ -107,9 +107,9 @@ def _edges(graph: Graph) -> set[int]:
         if graph.tensor(index).dtype in edge and all(op.name == "QUANTIZE" for op in readers.get(index, [])):
             found.add(index)
     for index in graph.outputs:
-        op = producers.get(index)
-        makes = op is not None and op.name in ("DEQUANTIZE", "QUANTIZE")
-        if graph.tensor(index).dtype in edge and makes and not readers.get(index):
+        maker = producers.get(index)
+        made = maker is not None and maker.name in ("DEQUANTIZE", "QUANTIZE")
+        if graph.tensor(index).dtype in edge and made and not readers.get(index):
             found.add(index)
     return found
 
