@@ -185,7 +185,7 @@ def cobs_decode(block: bytes) -> bytes | None:
 
 
 def parse_identity(payload: bytes) -> Identity:
-    """The reply to HELLO. Its first byte is the protocol's version in every version; of another one nothing else is read."""
+    """The reply to HELLO. Its first byte is the protocol in all versions; of another version nothing else is read."""
     if payload and payload[0] != PROTOCOL:
         return Identity(payload[0], "", "", "", "", 0, 0, 0, 0, Counter.NONE, False, False)
     if len(payload) < IDENTITY.size:
