@@ -2,16 +2,39 @@
 #define _POSIX_C_SOURCE 200809L
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "port.h"
 
 #define EXIT_STREAM 125 /* the byte stream broke */
 
+#define OUTPUT_BYTES 4096
+
+static struct {
+  size_t pending;
+  uint8_t output[OUTPUT_BYTES];
+} stream;
+
+static void flush(void) {
+  const uint8_t *data = stream.output;
+  while (stream.pending > 0) {
+    const ssize_t sent = write(STDOUT_FILENO, data, stream.pending);
+    if (sent > 0) {
+      data += sent;
+      stream.pending -= (size_t)sent;
+    } else if (sent < 0 && errno != EINTR) {
+      _exit(EXIT_STREAM); /* not exit(): it would flush again */
+    }
+  }
+}
+
 void tflash_port_init(void) {
+  (void)atexit(flush);
 }
 
 size_t tflash_port_read(uint8_t *data, size_t capacity) {
+  flush();
   for (;;) {
     const ssize_t stored = read(STDIN_FILENO, data, capacity);
     if (stored > 0) {
@@ -28,13 +51,15 @@ size_t tflash_port_read(uint8_t *data, size_t capacity) {
 
 void tflash_port_write(const uint8_t *data, size_t length) {
   while (length > 0) {
-    const ssize_t sent = write(STDOUT_FILENO, data, length);
-    if (sent > 0) {
-      data += sent;
-      length -= (size_t)sent;
-    } else if (sent < 0 && errno != EINTR) {
-      exit(EXIT_STREAM);
+    if (stream.pending == OUTPUT_BYTES) {
+      flush();
     }
+    const size_t room = OUTPUT_BYTES - stream.pending;
+    const size_t part = length < room ? length : room;
+    memcpy(stream.output + stream.pending, data, part);
+    stream.pending += part;
+    data += part;
+    length -= part;
   }
 }
 
@@ -51,6 +76,7 @@ uint32_t tflash_port_stack_bytes(void) {
 }
 
 void tflash_port_reset(void) {
+  flush();
   char program[] = "/proc/self/exe";
   char *const arguments[] = {program, NULL};
   (void)execv(program, arguments);

@@ -1,0 +1,64 @@
+"""Build with the system's gcc; `upload` runs the firmware: in QEMU, or on this computer."""
+
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from SCons.Script import COMMAND_LINE_TARGETS, AlwaysBuild, Default, DefaultEnvironment
+
+env = DefaultEnvironment()
+platform, board = env.PioPlatform(), env.BoardConfig()
+prefix = board.get("build.prefix")
+cpu_flags = board.get("build.cpu_flags")
+install = board.get("build.install")
+emulated = bool(prefix)
+
+if not shutil.which(prefix + "gcc", path=env["ENV"].get("PATH")):
+    sys.stderr.write(f"Error: {prefix}gcc is not on the PATH. Debian, Ubuntu: sudo apt-get install {install}\n")
+    env.Exit(1)
+
+env.Replace(
+    AR=prefix + "gcc-ar",
+    AS=prefix + "as",
+    CC=prefix + "gcc",
+    CXX=prefix + "g++",
+    OBJCOPY=prefix + "objcopy",
+    RANLIB=prefix + "gcc-ranlib",
+    SIZETOOL=prefix + "size",
+    ARFLAGS=["rc"],
+    PROGNAME="firmware",
+    PROGSUFFIX=".elf",
+    SIZEPROGREGEXP=r"^(?:\.text|\.rodata|\.data|\.init_array|\.ARM\.exidx)\s+(\d+).*",
+    SIZEDATAREGEXP=r"^(?:\.data|\.bss)\s+(\d+).*",
+    SIZECHECKCMD="$SIZETOOL -A -d $SOURCES",
+    SIZEPRINTCMD="$SIZETOOL -B -d $SOURCES",
+)
+env.Append(
+    ASPPFLAGS=[*cpu_flags, "-x", "assembler-with-cpp"],
+    CCFLAGS=[*cpu_flags, "-g", "-ffunction-sections", "-fdata-sections"],
+    CFLAGS=["-std=c11"],
+    CXXFLAGS=["-std=c++17", "-fno-exceptions", "-fno-rtti"],
+    CPPDEFINES=list(board.get("build.defines").items()),
+    LINKFLAGS=[*cpu_flags, *board.get("build.link_flags"), "-Wl,--gc-sections", "-Wl,-Map,$BUILD_DIR/firmware.map"],
+)
+if emulated:
+    env.Append(CXXFLAGS=["-fno-threadsafe-statics"], LINKFLAGS=["-nostartfiles"])
+    env.Replace(LDSCRIPT_PATH=str(Path(platform.get_dir()).resolve() / "linker.ld"))
+
+if "nobuild" in COMMAND_LINE_TARGETS:
+    elf = str(Path("$BUILD_DIR") / "${PROGNAME}${PROGSUFFIX}")
+else:
+    elf = env.BuildProgram()
+AlwaysBuild(env.Alias("nobuild", elf))
+
+
+def run(target, source, env):
+    command = [*board.get("build.run"), str(source[0])]
+    print(shlex.join(command), flush=True)
+    return subprocess.call(command)
+
+
+env.AddPlatformTarget("upload", elf, [env.VerboseAction(run, "Running $SOURCE")], "Run", "Run the firmware")
+Default([env.Alias("buildprog", elf, elf)])

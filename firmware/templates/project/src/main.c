@@ -1,0 +1,9 @@
+/* Answers the host: the firmware of the environments verify and trace. Written by tensorflash {{ version }}. */
+#include "frames.h"
+#include "port.h"
+#include "{{ export.header }}"
+
+int main(void) {
+  tflash_port_init();
+  return tflash_frames_serve(&{{ export.symbol }}, "{{ board.id }}");
+}

@@ -1,0 +1,81 @@
+"""External programs: who brings them, and how to install them. Nothing here runs one."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import ToolError
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program that tensorflash runs. apt: Debian's and Ubuntu's packages; brew, winget: None where there is none."""
+
+    name: str
+    needed_for: str
+    apt: tuple[str, ...]
+    brew: str | None
+    winget: str | None
+
+
+PROGRAMS = {
+    program.name: program
+    for program in (
+        Program("gcc", "the board native", ("gcc", "libc6-dev"), "gcc", None),
+        Program(
+            "arm-none-eabi-gcc",
+            "Arm boards",
+            ("gcc-arm-none-eabi", "libnewlib-arm-none-eabi"),
+            "--cask gcc-arm-embedded",
+            "Arm.GnuArmEmbeddedToolchain",
+        ),
+        Program(
+            "riscv64-unknown-elf-gcc",
+            "RISC-V boards",
+            ("gcc-riscv64-unknown-elf", "picolibc-riscv64-unknown-elf"),
+            None,
+            None,
+        ),
+        Program("qemu-system-arm", "running Arm boards", ("qemu-system-arm",), "qemu", "SoftwareFreedomConservancy.QEMU"),
+        Program(
+            "qemu-system-riscv32",
+            "running RISC-V boards",
+            ("qemu-system-misc",),
+            "qemu",
+            "SoftwareFreedomConservancy.QEMU",
+        ),
+    )
+}
+
+
+def install_command(name: str) -> str:
+    """The command that installs a program on this system, or what to look for where there is none."""
+    program = PROGRAMS.get(name)
+    if program is None:
+        return f"install {name} and put it on the PATH"
+    if shutil.which("apt-get"):
+        return f"sudo apt-get install --no-install-recommends {' '.join(program.apt)}"
+    if sys.platform == "darwin" and program.brew:
+        return f"brew install {program.brew}"
+    if sys.platform == "win32" and program.winget:
+        return f"winget install {program.winget}"
+    return f"install {name} and put it on the PATH (Debian's packages: {' '.join(program.apt)})"
+
+
+def install_python(*packages: str) -> str:
+    """The command that installs Python packages for the interpreter that runs this."""
+    return f"{sys.executable} -m pip install {' '.join(repr(p) if '[' in p or '<' in p else p for p in packages)}"
+
+
+def find(name: str) -> Path:
+    """The path of a program.
+
+    Raises:  ToolError: it is not installed; the hint is the command that installs it.
+    """
+    found = shutil.which(name)
+    if found is None:
+        raise ToolError(f"{name} is not installed.", hint=install_command(name))
+    return Path(found)
