@@ -199,7 +199,7 @@ def _verify(options: argparse.Namespace) -> Outcome:
             samples=options.samples,
             seed=options.seed,
             inputs=options.inputs,
-            golden=options.golden,
+            golden_file=options.golden,
             transport=options.transport,
             out=options.out,
             progress=progress,

@@ -7,6 +7,7 @@ goes to its stderr only. A model with state keeps it from one sample to the next
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -58,6 +59,15 @@ class ArenaSize:
 def has_tflm() -> bool:
     """Whether TFLM's host interpreter is installed."""
     return importlib.util.find_spec("tflite_micro") is not None
+
+
+def tflm_version() -> str:
+    """The version of TFLM's host interpreter.
+
+    Raises:  ToolError: it is not installed.
+    """
+    require_tflm()
+    return importlib.metadata.version("tflite-micro")
 
 
 def require_tflm() -> None:

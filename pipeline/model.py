@@ -161,7 +161,10 @@ class Divergence:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The comparison of a device's answers with the golden ones, in bytes."""
+    """The comparison of a device's answers with the golden ones, in bytes.
+
+    wrong_samples holds, for each layer that was compared, on how many of the layer_samples it differs.
+    """
 
     samples: int
     mismatched_samples: int
@@ -171,6 +174,7 @@ class Verdict:
     layer_mismatches: int
     layer_samples: int
     first_divergence: Divergence | None
+    wrong_samples: tuple[int, ...] = ()
 
     @property
     def exact(self) -> bool:

@@ -9,6 +9,7 @@ Made vectors take turns between three kinds, so that any prefix holds all of the
 
 from __future__ import annotations
 
+import hashlib
 import math
 import zipfile
 import zlib
@@ -42,6 +43,15 @@ class Vectors:
     @property
     def samples(self) -> int:
         return len(self.inputs[0])
+
+    @property
+    def sha256(self) -> str:
+        """One hash of all inputs: dtypes, shapes and bytes."""
+        result = hashlib.sha256()
+        for array in self.inputs:
+            result.update(f"{array.dtype.str} {array.shape}".encode())
+            result.update(np.ascontiguousarray(array).tobytes())
+        return result.hexdigest()
 
     def sample(self, index: int) -> tuple[Array, ...]:
         """The inputs of one sample, each of its model input's shape."""

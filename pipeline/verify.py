@@ -70,7 +70,7 @@ def compare(
 
     mismatched_samples = mismatched_bytes = 0
     max_abs_diff = 0.0
-    wrong_layers: set[int] = set()
+    wrong_samples = [0] * (len(layers) if layer_samples else 0)
     first: Divergence | None = None
     for sample in range(golden.samples):
         expected = tuple(output[sample] for output in golden.outputs)
@@ -90,7 +90,7 @@ def compare(
             right = [golden.layers[layer.tensor_index][sample] for layer in layers]
             for number, (a, b) in enumerate(_pairs(right, shown)):
                 if _wrong_bytes(a, b):
-                    wrong_layers.add(number)
+                    wrong_samples[number] += 1
                     layer = layers[number]
                     found = found or _divergence(sample, layer.op_index, layer.op, layer.tensor, a, b)
         if first is None:
@@ -101,9 +101,10 @@ def compare(
         mismatched_bytes=mismatched_bytes,
         max_abs_diff=max_abs_diff,
         layers_compared=len(layers) if layer_samples else 0,
-        layer_mismatches=len(wrong_layers),
+        layer_mismatches=sum(1 for wrong in wrong_samples if wrong),
         layer_samples=layer_samples,
         first_divergence=first,
+        wrong_samples=tuple(wrong_samples),
     )
 
 

@@ -1,0 +1,225 @@
+"""The proof: a model becomes firmware, a device runs it, and every byte of its answers is compared.
+
+`tensorflash verify` and the targets of a recipe both go through here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import __version__, audit, build, golden, interpreters, project, runtimes, tflite, vectors, verify
+from pipeline import board as boards
+from pipeline.board import Board
+from pipeline.check import check_export
+from pipeline.devices import open_device
+from pipeline.golden import Golden
+from pipeline.model import Export, Image, Inference
+from pipeline.vectors import Vectors
+from pipeline.workspace import StepResult, Workspace, digest
+
+Progress = Callable[[str, int, int], None]
+
+_IMAGES = "images.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What one device said: an inference a sample, traced ones of the first samples, its deepest stack in bytes."""
+
+    samples: tuple[Inference, ...]
+    traced: tuple[Inference, ...]
+    stack_bytes: int | None
+
+    @property
+    def counts(self) -> tuple[int, ...] | None:
+        """Instructions of each inference, or None where the device does not count."""
+        counts = tuple(answer.count for answer in self.samples if answer.count is not None)
+        return counts if len(counts) == len(self.samples) else None
+
+
+def verify_model(
+    model: Path,
+    *,
+    board: str,
+    runtime: str,
+    samples: int,
+    seed: int,
+    inputs: Path | None,
+    golden_file: Path | None,
+    transport: str,
+    out: Path | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Prove an int8 model from anywhere on one board: the object that `tensorflash verify --json` prints.
+
+    Args:    inputs: an .npz of the user's instead of generated vectors. golden_file: saved golden answers, which hold
+             their own inputs. out: keeps the project, its images and the golden answers.
+    Raises:  ModelError, BudgetError, DataError, ToolError, DeviceError, each saying what to do.
+    """
+    graph = tflite.read(model)
+    audit.require_int8(graph)
+    target = boards.load(board)
+    export = runtimes.export(graph, target, runtime)
+    check_export(graph, export, target).require_fit()
+    if golden_file is None:
+        interpreters.require_tflm()
+        given = vectors.make(export.model, samples, seed) if inputs is None else vectors.load(inputs, export.model)
+        saved = None
+    else:
+        saved = golden.load(golden_file, export.model)
+        given = saved.vectors
+    with _folder(out) as folder, Workspace(folder) as workspace:
+        truth = saved or golden_answers(workspace, export, given, golden.LAYER_SAMPLES, progress)
+        images = firmware(workspace, export, target, progress).images
+        answers = ask(export, target, images, truth.vectors, truth.layer_samples, transport, folder, progress)
+    verdict = verify.compare(truth, answers.samples, answers.traced, export.layers, graph)
+    progress("cross-check", 0, 0)
+    return verify.as_json(
+        model=export.model,
+        board=target.id,
+        export=export,
+        golden=truth,
+        verdict=verdict,
+        litert=verify.cross_check(truth, export.model, graph),
+        image=images["release"],
+        instructions=answers.counts,
+        stack_bytes=answers.stack_bytes,
+    )
+
+
+@contextmanager
+def _folder(out: Path | None) -> Iterator[Path]:
+    if out is not None:
+        yield out
+        return
+    with tempfile.TemporaryDirectory(prefix="tensorflash-") as name:
+        yield Path(name)
+
+
+# The steps
+
+
+def golden_answers(
+    workspace: Workspace, export: Export, given: Vectors, layer_samples: int, progress: Progress
+) -> Golden:
+    """TFLM's answers to these vectors, with every layer of the first samples; kept in the work folder."""
+    step = golden_step(workspace, export, given, layer_samples, progress)
+    return golden.load(step.path / "golden.npz", export.model)
+
+
+def golden_step(
+    workspace: Workspace, export: Export, given: Vectors, layer_samples: int, progress: Progress
+) -> StepResult:
+    """The step `golden`: golden.npz."""
+
+    def run(folder: Path) -> None:
+        progress("golden", 0, 0)
+        golden.compute(export.model, given, export.layers, layer_samples).save(folder / "golden.npz")
+
+    return workspace.step(
+        "golden",
+        {
+            "model": export.model.sha256,
+            "vectors": given.sha256,
+        },
+        {"layers": [layer.tensor_index for layer in export.layers], "layer_samples": layer_samples},
+        {"tensorflash": __version__, "tflite-micro": interpreters.tflm_version()},
+        run,
+    )
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """The step `firmware`: the project's folder, and the images of its environments."""
+
+    step: StepResult
+    project: Path
+    images: Mapping[str, Image]
+
+
+def firmware(workspace: Workspace, export: Export, board: Board, progress: Progress) -> Firmware:
+    """Render the project and build its environments.
+
+    Raises:  ToolError: a compiler or PlatformIO is missing or failed. BudgetError: it does not fit after all.
+    """
+    versions = build.versions(board)
+
+    def run(folder: Path) -> None:
+        progress("build", 0, 0)
+        emitted = project.render(export, board, folder / "project")
+        images = build.compile_project(emitted, emitted.environments, workspace.log(f"build-{board.id}"))
+        kept = {name: _keep(image, folder) for name, image in images.items()}
+        build.clean(emitted)
+        (folder / _IMAGES).write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+    step = workspace.step(
+        f"firmware-{board.id}-{export.runtime}",
+        {
+            "model": export.model.sha256,
+            "sources": digest({path: hashlib.sha256(content).hexdigest() for path, content in export.files.items()}),
+            "firmware": project.sources_digest(),
+        },
+        {"board": json.loads(json.dumps(dataclasses.asdict(board), default=sorted)), "runtime": export.runtime},
+        {"tensorflash": __version__, **versions},
+        run,
+    )
+    return Firmware(step, step.path / "project", _images(step.path))
+
+
+def _keep(image: Image, folder: Path) -> dict[str, Any]:
+    (folder / "images").mkdir(exist_ok=True)
+    name = f"images/{image.environment}{image.elf.suffix}"
+    (folder / name).write_bytes(image.elf.read_bytes())
+    (folder / name).chmod(0o755)
+    return {**dataclasses.asdict(image), "elf": name, "sections": dict(image.sections)}
+
+
+def _images(folder: Path) -> dict[str, Image]:
+    kept = json.loads((folder / _IMAGES).read_text(encoding="utf-8"))
+    return {name: Image(**{**fields, "elf": folder / fields["elf"]}) for name, fields in kept.items()}
+
+
+# The device
+
+
+def ask(
+    export: Export,
+    board: Board,
+    images: Mapping[str, Image],
+    given: Vectors,
+    layer_samples: int,
+    transport: str,
+    work: Path,
+    progress: Progress,
+) -> Answers:
+    """Let the device answer all samples, and its trace build the first `layer_samples` layer by layer.
+
+    Raises:  DeviceError: it is silent, or runs something else.
+    """
+    stage = f"{board.id} answers"
+    answered: list[Inference] = []
+    with open_device(board, images["verify"], work=work, transport=transport) as device:
+        device.expect(export.model, export.runtime)
+        for index in range(given.samples):
+            progress(stage, index, given.samples)
+            answered.append(device.infer(given.sample(index)))
+        progress(stage, given.samples, given.samples)
+        stack = device.stack_bytes()
+    traced: list[Inference] = []
+    if layer_samples:
+        stage = f"{board.id} layers"
+        with open_device(board, images["trace"], work=work, transport=transport, count=False) as device:
+            device.expect(export.model, export.runtime)
+            for index in range(min(layer_samples, given.samples)):
+                progress(stage, index, layer_samples)
+                traced.append(device.trace(given.sample(index), export.layers))
+            progress(stage, layer_samples, layer_samples)
+    return Answers(tuple(answered), tuple(traced), stack or None)
