@@ -409,7 +409,7 @@ def test_verify_passes_its_options_on_and_its_verdict_is_the_exit_code(
         "samples": 100,
         "seed": 9,
         "inputs": None,
-        "golden": None,
+        "golden_file": None,
         "transport": "fast",
         "out": None,
     }
