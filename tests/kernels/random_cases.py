@@ -1,0 +1,117 @@
+"""Seeded random numbers for kernel tests, with the values at which kernels go wrong made likely."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.model import Array
+
+ACTIVATIONS = ("NONE", "NONE", "RELU", "RELU6", "RELU_N1_TO_1")
+
+
+class Draw:
+    """Random choices that depend on a name and a number only."""
+
+    def __init__(self, name: str, number: int) -> None:
+        self.rng = np.random.default_rng((zlib.crc32(name.encode()), number))
+
+    def integer(self, low: int, high: int) -> int:
+        """low..high, both included."""
+        return int(self.rng.integers(low, high + 1))
+
+    def chance(self, probability: float) -> bool:
+        return bool(self.rng.random() < probability)
+
+    def choice(self, values: Sequence[Any]) -> Any:
+        return values[self.integer(0, len(values) - 1)]
+
+    def log_uniform(self, low: float, high: float) -> float:
+        return float(math.exp(self.rng.uniform(math.log(low), math.log(high))))
+
+    def zero_point(self) -> int:
+        return self.choice((-128, 127, 0, self.integer(-128, 127), self.integer(-128, 127), self.integer(-20, 20)))
+
+    def activation(self) -> str:
+        return str(self.choice(ACTIVATIONS))
+
+    def codes(self, shape: Sequence[int], zero_point: int = 0) -> Array:
+        """int8: uniform, only the ends of the range, near the zero point, edge codes, or one value throughout."""
+        style = self.integer(0, 5)
+        if style <= 1:
+            values = self.rng.integers(-128, 128, shape)
+        elif style == 2:
+            values = self.rng.choice([-128, 127], shape)
+        elif style == 3:
+            values = zero_point + self.rng.integers(-6, 7, shape)
+        elif style == 4:
+            values = self.rng.choice([-128, -127, -1, 0, 1, 126, 127, zero_point], shape)
+        else:
+            values = np.full(shape, self.choice((-128, 127, zero_point)))
+        return np.clip(values, -128, 127).astype(np.int8)
+
+    def samples(self, inputs: Sequence[tuple[Sequence[int], int]], count: int = 4) -> tuple[tuple[Array, ...], ...]:
+        """Samples for inputs given as (shape, zero point); the first is uniform, which finds most."""
+        first = tuple(self.rng.integers(-128, 128, shape).astype(np.int8) for shape, _ in inputs)
+        return (first, *(tuple(self.codes(shape, zero) for shape, zero in inputs) for _ in range(count - 1)))
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """Weights, bias and scales of a random layer whose outputs cover their range. bias may be None."""
+
+    weights: Array
+    bias: Array | None
+    bias_scales: Array
+    input_scale: float
+    weight_scales: Array
+    output_scale: float
+
+
+def layer(draw: Draw, weights_shape: tuple[int, ...], channel_axis: int) -> Layer:
+    """A random layer. Its real multipliers are ordinary, exact powers of two (ties!), above 1, huge, or tiny."""
+    channels = weights_shape[channel_axis]
+    depth = math.prod(weights_shape) // channels
+    style = draw.choice(("ordinary", "ordinary", "ordinary", "ties", "ties", "above 1", "huge", "tiny"))
+    largest = {"above 1": 2, "huge": 1}.get(style, draw.choice((127, 127, 40, 3)))
+    if style in ("ordinary", "ties") and draw.chance(0.15):
+        weights = draw.rng.choice([-128, -127, 127], weights_shape)
+    else:
+        weights = draw.rng.integers(-largest, largest + 1, weights_shape)
+    spread = math.sqrt(depth) * max(float(np.std(weights)), 0.5) * 80
+    bias_range = {"above 1": 50, "huge": 3, "tiny": 1 << 30}.get(style, max(int(spread * 2), 1))
+    bias = draw.rng.integers(-bias_range, bias_range + 1, channels).astype(np.int32)
+    real = {
+        "above 1": draw.log_uniform(1.0, 6.0),
+        "huge": draw.log_uniform(8.0, 40_000.0) / depth,
+        "tiny": draw.log_uniform(2.0**-34, 2.0**-23),
+    }.get(style, draw.log_uniform(15, 150) / spread)
+    input_scale, weight_scale = draw.log_uniform(1e-4, 1.0), draw.log_uniform(1e-4, 0.1)
+    if style == "ties":
+        input_scale, weight_scale, real = (2.0 ** round(math.log2(v)) for v in (input_scale, weight_scale, real))
+    per_channel = channels > 1 and draw.chance(0.6)
+    steps = 2.0 ** draw.rng.integers(-1, 2, channels) if style == "ties" else draw.rng.uniform(0.3, 1.0, channels)
+    scales = (weight_scale * (steps if per_channel else np.ones(1))).astype(np.float32)
+    return Layer(
+        weights=weights.astype(np.int8),
+        bias=None if draw.chance(0.2) else bias,
+        bias_scales=(np.float32(input_scale) * scales).astype(np.float32),
+        input_scale=input_scale,
+        weight_scales=scales,
+        output_scale=input_scale * weight_scale / real,
+    )
+
+
+def window_positions(
+    sizes: Sequence[int], taps: Sequence[int], strides: Sequence[int], dilations: Sequence[int], padding: str
+) -> tuple[int, ...]:
+    """How many positions a window has along height and width."""
+    return tuple(
+        -(-size // stride) if padding == "SAME" else (size - (tap - 1) * dilation - 1) // stride + 1
+        for size, tap, stride, dilation in zip(sizes, taps, strides, dilations, strict=True)
+    )

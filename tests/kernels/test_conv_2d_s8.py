@@ -1,0 +1,54 @@
+"""CONV_2D in C against TFLM, byte for byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.kernels.batch import TARGETS, Case, Target, case_count, check
+from tests.kernels.random_cases import Draw, layer, window_positions
+from tests.tflite_builder import TfliteBuilder
+
+
+def conv_2d_case(number: int) -> Case:
+    draw = Draw("CONV_2D", number)
+    taps = draw.choice(((1, 1), (3, 3), (draw.integer(1, 5), draw.integer(1, 5))))
+    dilation = draw.choice(((1, 1), (1, 1), (draw.integer(1, 3), draw.integer(1, 3))))
+    stride = draw.choice(((1, 1), (2, 2), (draw.integer(1, 4), draw.integer(1, 4))))
+    padding = draw.choice(("SAME", "VALID"))
+    smallest = [1 if padding == "SAME" else (t - 1) * d + 1 for t, d in zip(taps, dilation, strict=True)]
+    height, width = (draw.integer(low, low + 6) for low in smallest)
+    batches = draw.choice((1, 1, 1, 2))
+    groups = draw.choice((1, 1, 1, draw.integer(2, 3)))
+    group_depth = draw.integer(1, 9 if groups == 1 else 3)
+    channels = groups * draw.integer(1, 9 if groups == 1 else 3)
+    random = layer(draw, (channels, *taps, group_depth), 0)
+    input_zero, output_zero = draw.zero_point(), draw.zero_point()
+
+    model = TfliteBuilder()
+    shape = (batches, height, width, groups * group_depth)
+    x = model.input(shape, scale=random.input_scale, zero_point=input_zero)
+    operands = [x, model.constant(random.weights, scale=random.weight_scales)]
+    if random.bias is not None:
+        operands.append(model.constant(random.bias, scale=random.bias_scales))
+    positions = window_positions((height, width), taps, stride, dilation, padding)
+    y = model.output((batches, *positions, channels), scale=random.output_scale, zero_point=output_zero)
+    model.op(
+        "CONV_2D",
+        operands,
+        [y],
+        padding=padding,
+        stride_h=stride[0],
+        stride_w=stride[1],
+        dilation_h_factor=dilation[0],
+        dilation_w_factor=dilation[1],
+        fused_activation_function=draw.activation(),
+    )
+    return Case(f"conv_2d_{number}", model.build(), draw.samples([(shape, input_zero)]))
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("target", TARGETS)
+def test_conv_2d_gives_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
+    check([conv_2d_case(number) for number in range(case_count())], target, tmp_path)
