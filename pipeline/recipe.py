@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,28 +28,18 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from pipeline.errors import RecipeError
+from pipeline.factory import Factory
+from pipeline.factory import parse as parse_factory
 
 MAX_FILE_BYTES = 256 * 1024
 MAX_SAMPLES = 1_000_000
 KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
 
-_FACTORY = re.compile(r"(?P<path>.+\.py):(?P<function>[A-Za-z_][A-Za-z0-9_]*)")
 # YAML 1.1 takes 1e-3 for text. It is a number, as in YAML 1.2.
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+")
 
 
-@dataclass(frozen=True)
-class Factory:
-    """A function of the user's own in a Python file."""
-
-    path: Path
-    function: str
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.function}"
-
-
-def _file(value: object, info: ValidationInfo) -> object:
+def _file(value: object, info: ValidationInfo) -> Path:
     """An existing file, relative to the recipe's folder."""
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError("the path of a file is needed")
@@ -61,11 +50,11 @@ def _file(value: object, info: ValidationInfo) -> object:
 
 
 def _factory(value: object, info: ValidationInfo) -> object:
-    match = _FACTORY.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError("file.py:function is needed")
-    path = _file(match["path"], info)
-    return Factory(path, match["function"]) if isinstance(path, Path) else path
+    try:
+        named = parse_factory(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError("file.py:function is needed") from None
+    return Factory(_file(str(named.path), info), named.function)
 
 
 def _suffix(*suffixes: str) -> BeforeValidator:

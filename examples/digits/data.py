@@ -1,0 +1,23 @@
+"""Handwritten digits: scikit-learn's load_digits, 1,797 images of 8x8 pixels, a fifth of each class for testing."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+REPRESENTATIVE_SAMPLES = 200
+
+
+def load() -> dict[str, object]:
+    """Images float32 [samples, 8, 8, 1] in 0..1, classes 0..9."""
+    digits = load_digits()
+    images = (digits.images[..., np.newaxis] / 16.0).astype(np.float32)
+    x_train, x_test, y_train, y_test = train_test_split(
+        images, digits.target, test_size=0.2, stratify=digits.target, random_state=1
+    )
+    return {
+        "train": (x_train, y_train),
+        "test": (x_test, y_test),
+        "representative": x_train[:REPRESENTATIVE_SAMPLES],
+    }

@@ -1,0 +1,259 @@
+"""Training: a float model, and from it int8 models by calibration (PTQ) or by training on (QAT).
+
+Quantization-aware training is tensorflow-model-optimization's, which knows tf_keras only. Everything here runs in the
+worker process, one task a process; the tasks' arguments are plain values, their results files:
+
+    float   float.weights.h5, float.json (history, confusion matrix)
+    ptq     ptq.tflite
+    qat     qat.tflite, qat.json (history, confusion matrix of the float model that simulates int8)
+
+Equal arguments give equal files on a machine: seeds are set, ops are deterministic, and the number of threads is
+the recipe's and not the machine's, because it changes the order in which floats are added.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import convert, data, factory
+from pipeline.errors import DataError, ModelError
+from pipeline.model import Array
+from pipeline.recipe import KERAS_SUFFIXES
+
+FLOAT_WEIGHTS = "float.weights.h5"
+_PREDICT_BATCH = 256
+
+Progress = Callable[[int, int], None]
+
+
+def _float(arguments: Mapping[str, Any], out: Path, progress: Progress) -> dict[str, Any]:
+    """Train the float model, or take it as it is without `train`; test it on the test set."""
+    _prepare(arguments)
+    dataset = data.load(Path(arguments["data"]))
+    model = _model(arguments["model"])
+    classes = _require_fit(model, dataset, len(arguments["labels"]))
+    train = arguments["train"]
+    history = _fit(model, _needed(dataset.train, "train"), train, progress) if train else {}
+    model.save_weights(str(out / FLOAT_WEIGHTS))
+    report = {"parameters": int(model.count_params()), "history": history, **_tested(model, dataset, classes)}
+    (out / "float.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return {}
+
+
+def _ptq(arguments: Mapping[str, Any], out: Path, progress: Progress) -> dict[str, Any]:
+    """Convert the float model, its ranges learnt from the representative samples."""
+    _prepare(arguments)
+    dataset = data.load(Path(arguments["data"]))
+    model = _float_model(arguments)
+    progress(0, 1)
+    convert.to_int8(model, _representative(dataset, arguments), out / "ptq.tflite")
+    progress(1, 1)
+    return {}
+
+
+def _qat(arguments: Mapping[str, Any], out: Path, progress: Progress) -> dict[str, Any]:
+    """Train the float model on with int8 simulated, and convert it."""
+    _prepare(arguments)
+    import tensorflow_model_optimization as tfmot
+
+    dataset = data.load(Path(arguments["data"]))
+    train = _needed(dataset.train, "train")
+    float_model = _float_model(arguments)
+    classes = _require_fit(float_model, dataset, len(arguments["labels"]))
+    try:
+        model = tfmot.quantization.keras.quantize_model(float_model)
+    except (RuntimeError, ValueError, NotImplementedError, TypeError, AttributeError) as error:
+        words = " ".join(str(error).split())[:400]
+        raise ModelError(
+            f"tensorflow-model-optimization cannot prepare the model for quantization-aware training: {words}",
+            hint="replace the layer it names (docs of tfmot list what it knows), or use `method: ptq`.",
+        ) from error
+    history = _fit(model, train, arguments["quantize"], progress)
+    convert.to_int8(model, _representative(dataset, arguments), out / "qat.tflite")
+    report = {"history": history, **_tested(model, dataset, classes)}
+    (out / "qat.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return {}
+
+
+TASKS: dict[str, Callable[[Mapping[str, Any], Path, Progress], dict[str, Any]]] = {
+    "float": _float,
+    "ptq": _ptq,
+    "qat": _qat,
+}
+
+
+def _prepare(arguments: Mapping[str, Any]) -> None:
+    """Make TensorFlow deterministic; the worker has set TF_USE_LEGACY_KERAS before."""
+    import tensorflow as tf
+    import tf_keras
+
+    tf.config.threading.set_intra_op_parallelism_threads(arguments["threads"])
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.experimental.enable_op_determinism()
+    tf_keras.utils.set_random_seed(arguments["seed"])
+
+
+def _model(source: Mapping[str, Any]) -> Any:
+    """Build or load the model that a recipe names."""
+    import tf_keras
+
+    if source["factory"] is None:
+        return _loaded(Path(source["keras"]))
+    made_by = factory.parse(source["factory"])
+    model = factory.function(made_by)()
+    if not isinstance(model, tf_keras.Model):
+        kind = f"{type(model).__module__.partition('.')[0]}.{type(model).__name__}"
+        raise ModelError(
+            f"{made_by}: returned a {kind}; a tf_keras.Model is needed.",
+            hint="build it with `import tf_keras`: quantization-aware training does not know Keras 3.",
+        )
+    if source["weights"] is not None:
+        _load_weights(model, Path(source["weights"]))
+    return model
+
+
+def _loaded(path: Path) -> Any:
+    """Load a saved model. Lambda layers carry Python code: a file with one is refused."""
+    import tf_keras
+    from tf_keras.src.saving.serialization_lib import SafeModeScope
+
+    try:
+        with SafeModeScope(True):
+            return tf_keras.models.load_model(str(path), compile=False)
+    except MemoryError:
+        raise
+    except Exception as error:  # a file may be wrong in any way
+        words = " ".join(str(error).split())[:300] or type(error).__name__
+        if "lambda" in words.lower():
+            hint = "a Lambda layer is Python code in a file; name a factory that builds the model instead."
+        else:
+            hint = (
+                "files saved by Keras 3 do not load in tf_keras: save the weights with save_weights('x.weights.h5') "
+                "and give a factory that builds the model with tf_keras, and `weights: x.weights.h5`."
+            )
+        raise ModelError(
+            f"{path}: tf_keras cannot load it as a model ({' or '.join(KERAS_SUFFIXES)}): {words}", hint=hint
+        ) from error
+
+
+def _load_weights(model: Any, path: Path) -> None:
+    try:
+        model.load_weights(str(path))
+    except Exception as error:
+        words = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ModelError(
+            f"{path}: these weights do not fit the model: {words}", hint="build the model that they were saved from."
+        ) from error
+
+
+def _float_model(arguments: Mapping[str, Any]) -> Any:
+    model = _model({**arguments["model"], "weights": None})
+    _load_weights(model, Path(arguments["float"]) / FLOAT_WEIGHTS)
+    return model
+
+
+def _require_fit(model: Any, dataset: data.Dataset, labels: int) -> int:
+    """Model, data and labels have to be about the same thing; returns the number of classes."""
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ModelError(
+            f"the model has {len(model.inputs)} inputs and {len(model.outputs)} outputs; a recipe trains "
+            "classifiers with one of each.",
+            hint="convert it yourself and give the int8 file as `tflite:`.",
+        )
+    wanted = tuple(model.inputs[0].shape[1:])
+    if len(wanted) != len(dataset.sample_shape) or any(
+        size is not None and size != found for size, found in zip(wanted, dataset.sample_shape, strict=True)
+    ):
+        raise DataError(
+            f"samples have shape {list(dataset.sample_shape)}; the model takes {list(wanted)}.",
+            hint="reshape the data, or give the model this input shape.",
+        )
+    if any(size is None for size in wanted):
+        raise ModelError(
+            f"the model's input shape is {list(wanted)}; firmware needs every size.",
+            hint=f"build it with Input({dataset.sample_shape}).",
+        )
+    output = tuple(model.outputs[0].shape[1:])
+    if len(output) != 1 or output[0] is None or output[0] < 2:
+        raise ModelError(
+            f"the model's output has shape {list(output)}; one score for each of at least 2 classes is needed.",
+            hint="end with Dense(classes, activation='softmax').",
+        )
+    classes = int(output[0])
+    if dataset.classes > classes:
+        raise DataError(f"the data has class number {dataset.classes - 1}; the model has {classes} classes, from 0.")
+    if labels not in (0, classes):
+        raise DataError(f"the recipe has {labels} labels; the model has {classes} classes.")
+    return classes
+
+
+def _fit(model: Any, train: data.Samples, options: Mapping[str, Any], progress: Progress) -> dict[str, list[float]]:
+    """Fit in place; loss and accuracy of every epoch."""
+    import tf_keras
+
+    epochs = options["epochs"]
+
+    class Report(tf_keras.callbacks.Callback):  # type: ignore[misc]
+        epoch = 0
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if batch % 100 == 0:  # a sign of life in long epochs
+                progress(self.epoch, epochs)
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.epoch = epoch + 1
+            progress(self.epoch, epochs)
+
+    model.compile(
+        optimizer=tf_keras.optimizers.Adam(options["learning_rate"]),
+        loss=tf_keras.losses.SparseCategoricalCrossentropy(from_logits=not _ends_in_softmax(model)),
+        metrics=["accuracy"],
+    )
+    fitted = model.fit(
+        train.x, train.y, batch_size=options["batch_size"], epochs=epochs, verbose=0, callbacks=[Report()]
+    )
+    history = {name: [float(value) for value in values] for name, values in fitted.history.items()}
+    for epoch, loss in enumerate(history["loss"]):
+        if not np.isfinite(loss):
+            raise ModelError(
+                f"training diverged: the loss is {loss} in epoch {epoch + 1} of {epochs}.",
+                hint="a smaller learning_rate, or data scaled to about -1..1.",
+            )
+    return history
+
+
+def _ends_in_softmax(model: Any) -> bool:
+    """Whether the last layer's output is probabilities; tfmot wraps layers, their configuration stays inside."""
+    layer = model.layers[-1]
+    layer = getattr(layer, "layer", layer)
+    if type(layer).__name__ == "Softmax":
+        return True
+    activation = getattr(layer, "activation", None)
+    activation = getattr(activation, "activation", activation)  # tfmot's QuantizeAwareActivation
+    return getattr(activation, "__name__", "") == "softmax"
+
+
+def _tested(model: Any, dataset: data.Dataset, classes: int) -> dict[str, Any]:
+    """The confusion matrix on the test set: rows are true classes, columns answers."""
+    test = _needed(dataset.test, "test")
+    scores = model.predict(test.x, batch_size=_PREDICT_BATCH, verbose=0)
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (test.y, scores.argmax(axis=1)), 1)
+    return {"confusion": confusion.tolist()}
+
+
+def _representative(dataset: data.Dataset, arguments: Mapping[str, Any]) -> Array:
+    if dataset.representative is None:
+        raise DataError("there is no representative data (x_representative), from which int8 ranges are learnt.")
+    return dataset.representative[: arguments["quantize"]["representative_samples"]]
+
+
+def _needed(part: data.Samples | None, name: str) -> data.Samples:
+    if part is None:
+        raise DataError(f"there is no {name} data (x_{name}, y_{name}), which this recipe needs.")
+    return part
