@@ -167,8 +167,11 @@ def test_every_module_and_public_function_says_what_it_is_for(name: str) -> None
         assert ast.get_docstring(tree), f"{MODULES[name]}: no docstring"
     for node in tree.body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
-            trivial = len(node.body) == 1 and isinstance(node, ast.FunctionDef) and isinstance(node.body[0], ast.Return)
-            assert trivial or ast.get_docstring(node), f"{MODULES[name]}:{node.lineno}: {node.name} has no docstring"
+            trivial = len(node.body) == 1 and isinstance(node.body[0], ast.Return)
+            plain_keys = isinstance(node, ast.ClassDef) and "TypedDict" in map(ast.unparse, node.bases)
+            assert trivial or plain_keys or ast.get_docstring(node), (
+                f"{MODULES[name]}:{node.lineno}: {node.name} has no docstring"
+            )
 
 
 def test_nothing_is_named_after_nothing() -> None:
@@ -205,7 +208,7 @@ def test_every_kernel_begins_with_its_contract(path: Path) -> None:
     text = path.read_text()
     assert text.startswith("/*"), f"{path}: the first thing in a kernel is its contract, a comment"
     contract = text[: text.index("*/")]
-    for word in ("Bit-exact with", "input"):
+    for word in ("input", "output", "Overflow", "Scratch"):
         assert word.lower() in contract.lower(), f"{path}: its contract does not say: {word}"
     assert path.with_suffix(".h").exists(), f"{path}: no header of that name"
 
