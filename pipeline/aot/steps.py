@@ -124,6 +124,16 @@ def quantized_output(graph: Graph, op: Op, position: int = 0, dtype: str = "int8
     return _per_tensor(op, graph.tensor(op.outputs[position]), f"output {position}", dtype)
 
 
+def same_size(op: Op, source: Tensor, output: Tensor) -> None:
+    """Refuse an op whose output does not have as many elements as its input, or has none."""
+    if source.elements != output.elements or not output.elements:
+        raise refuse(
+            op,
+            f"an input of {list(source.shape)} and an output of {list(output.shape)}; "
+            "the same number of elements, at least one, is needed.",
+        )
+
+
 def _per_tensor(op: Op, tensor: Tensor, what: str, dtype: str) -> Tensor:
     if tensor.dtype != dtype:
         raise refuse(op, f"{what} ({tensor.name}) is {tensor.dtype}; the aot kernel works on {dtype}.")

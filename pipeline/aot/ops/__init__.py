@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+from pipeline.aot.ops.concatenation import lower_concatenation
 from pipeline.aot.ops.conv_2d import lower_conv_2d
 from pipeline.aot.ops.depthwise_conv_2d import lower_depthwise_conv_2d
+from pipeline.aot.ops.elementwise import lower_add, lower_mul, lower_sub
 from pipeline.aot.ops.fully_connected import lower_fully_connected
+from pipeline.aot.ops.logistic import lower_logistic
 from pipeline.aot.ops.mean import lower_mean
+from pipeline.aot.ops.pad import lower_pad
 from pipeline.aot.ops.pool import lower_average_pool_2d, lower_max_pool_2d
+from pipeline.aot.ops.quantize import lower_dequantize, lower_quantize
+from pipeline.aot.ops.relu import lower_relu, lower_relu6
+from pipeline.aot.ops.shape import lower_expand_dims, lower_reshape, lower_squeeze
+from pipeline.aot.ops.softmax import lower_softmax
 from pipeline.aot.steps import Lowering
 
 LOWERINGS: dict[str, Lowering] = {
+    "ADD": lower_add,
     "AVERAGE_POOL_2D": lower_average_pool_2d,
+    "CONCATENATION": lower_concatenation,
     "CONV_2D": lower_conv_2d,
     "DEPTHWISE_CONV_2D": lower_depthwise_conv_2d,
+    "DEQUANTIZE": lower_dequantize,
+    "EXPAND_DIMS": lower_expand_dims,
     "FULLY_CONNECTED": lower_fully_connected,
+    "LOGISTIC": lower_logistic,
     "MAX_POOL_2D": lower_max_pool_2d,
     "MEAN": lower_mean,
+    "MUL": lower_mul,
+    "PAD": lower_pad,
+    "PADV2": lower_pad,
+    "QUANTIZE": lower_quantize,
+    "RELU": lower_relu,
+    "RELU6": lower_relu6,
+    "RESHAPE": lower_reshape,
+    "SOFTMAX": lower_softmax,
+    "SQUEEZE": lower_squeeze,
+    "SUB": lower_sub,
 }

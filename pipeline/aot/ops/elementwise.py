@@ -1,0 +1,156 @@
+"""ADD, SUB and MUL of int8 tensors, with broadcasting."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from pipeline.aot.requantization import checked_multiplier, fused_range, prove_no_overflow
+from pipeline.aot.steps import Core, ParamValue, Step, portable_reason, quantized_input, quantized_output, refuse
+from pipeline.fixedpoint import Multiplier
+from pipeline.tflite import Graph, Op, Tensor
+
+_MAX_GROUPS = 4
+_LEFT_SHIFT = 20  # ADD and SUB shift the operands left by this much before they scale them
+
+
+def lower_add(graph: Graph, op: Op, core: Core) -> Step:
+    """One call of tflash_add_s8. Source of the multipliers: TFLM's add_common.cc, all in double."""
+    first, second, output = _tensors(graph, op)
+    twice_largest = 2 * max(first.scale, second.scale)
+    scales = (
+        first.scale / twice_largest,
+        second.scale / twice_largest,
+        twice_largest / ((1 << _LEFT_SHIFT) * output.scale),
+    )
+    return _step(graph, op, core, "add_s8", _sum_params(op, output, scales))
+
+
+def lower_sub(graph: Graph, op: Op, core: Core) -> Step:
+    """One call of tflash_sub_s8. Source of the multipliers: TFLM's sub_common.cc, all in float32."""
+    first, second, output = _tensors(graph, op)
+    one, two, out = (np.float32(t.scale) for t in (first, second, output))
+    with np.errstate(all="ignore"):
+        twice_largest = np.float32(2) * max(one, two)
+        scales = (
+            float(one / twice_largest),
+            float(two / twice_largest),
+            float(twice_largest / (np.float32(1 << _LEFT_SHIFT) * out)),
+        )
+    return _step(graph, op, core, "sub_s8", _sum_params(op, output, scales))
+
+
+def lower_mul(graph: Graph, op: Op, core: Core) -> Step:
+    """One call of tflash_mul_s8. Source of the multiplier: TFLM's mul_common.cc."""
+    first, second, output = _tensors(graph, op)
+    multiplier = checked_multiplier(op, first.scale * second.scale / output.scale)
+    largest = (128 + abs(first.zero_point)) * (128 + abs(second.zero_point))
+    prove_no_overflow(op, [largest], [multiplier], output.zero_point)
+    low, high = fused_range(op, output)
+    params: dict[str, ParamValue] = {
+        "multiplier": multiplier.mantissa,
+        "shift": multiplier.shift,
+        "output_offset": output.zero_point,
+        "activation_min": low,
+        "activation_max": high,
+    }
+    return _step(graph, op, core, "mul_s8", params)
+
+
+def _tensors(graph: Graph, op: Op) -> tuple[Tensor, Tensor, Tensor]:
+    return quantized_input(graph, op, 0), quantized_input(graph, op, 1), quantized_output(graph, op)
+
+
+def _sum_params(op: Op, output: Tensor, scales: tuple[float, float, float]) -> dict[str, ParamValue]:
+    first, second, last = (_below_one(op, scale) for scale in scales)
+    low, high = fused_range(op, output)
+    return {
+        "multiplier1": first.mantissa,
+        "shift1": first.shift,
+        "multiplier2": second.mantissa,
+        "shift2": second.shift,
+        "output_multiplier": last.mantissa,
+        "output_shift": last.shift,
+        "output_offset": output.zero_point,
+        "activation_min": low,
+        "activation_max": high,
+    }
+
+
+def _below_one(op: Op, real: float) -> Multiplier:
+    multiplier = checked_multiplier(op, real)
+    if not 0 < real < 1 or multiplier.shift > 0:
+        raise refuse(
+            op,
+            f"its scales give a multiplier of {real:g}; more than 0 and less than 1 is needed, by TFLM as well.",
+            "check the model's quantization.",
+        )
+    return multiplier
+
+
+def _step(graph: Graph, op: Op, core: Core, kernel: str, params: dict[str, ParamValue]) -> Step:
+    first, second, output = _tensors(graph, op)
+    shape, strides1, strides2 = _loops(op, first, second, output)
+    whole = [n for n, t in enumerate((first, second)) if t.elements == output.elements and not t.is_constant]
+    return Step(
+        op=op,
+        kernel=kernel,
+        reason=portable_reason(core),
+        inputs=(first.index, second.index),
+        outputs=(output.index,),
+        params={
+            "shape": shape,
+            "strides1": strides1,
+            "strides2": strides2,
+            "offset1": -first.zero_point,
+            "offset2": -second.zero_point,
+            **params,
+        },
+        in_place=whole[0] if whole else None,
+    )
+
+
+def _loops(
+    op: Op, first: Tensor, second: Tensor, output: Tensor
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Four nested loops over the output, and how far each operand goes on in each: (sizes, strides, strides).
+
+    Neighbouring dimensions in which the operands repeat or go on in the same way are one loop.
+    """
+    rank = max(len(t.shape) for t in (first, second, output))
+    shapes = [(1,) * (rank - len(t.shape)) + t.shape for t in (first, second, output)]
+    groups: list[tuple[int, bool, bool]] = []  # size, first goes on, second goes on
+    for a, b, o in zip(*shapes, strict=True):
+        if o == 0 or {a, b} - {1} != {o} - {1}:
+            raise refuse(
+                op,
+                f"inputs of {list(first.shape)} and {list(second.shape)} and an output of {list(output.shape)}; "
+                "shapes that broadcast are needed.",
+            )
+        if o == 1:
+            continue
+        pattern = a == o, b == o
+        if groups and groups[-1][1:] == pattern:
+            groups[-1] = (groups[-1][0] * o, *pattern)
+        else:
+            groups.append((o, *pattern))
+    if len(groups) > _MAX_GROUPS:
+        raise refuse(
+            op,
+            f"inputs of {list(first.shape)} and {list(second.shape)} repeat in {len(groups)} alternations; "
+            f"the aot kernel has {_MAX_GROUPS} loops.",
+        )
+    groups = [(1, False, False)] * (_MAX_GROUPS - len(groups)) + groups
+    return (
+        tuple(size for size, _, _ in groups),
+        _strides([(size, goes_on) for size, goes_on, _ in groups]),
+        _strides([(size, goes_on) for size, _, goes_on in groups]),
+    )
+
+
+def _strides(groups: list[tuple[int, bool]]) -> tuple[int, ...]:
+    return tuple(
+        math.prod(size for size, goes_on in groups[n + 1 :] if goes_on) if groups[n][1] else 0
+        for n in range(len(groups))
+    )

@@ -1,0 +1,55 @@
+"""SOFTMAX over the last dimension."""
+
+from __future__ import annotations
+
+from pipeline.aot.requantization import checked_multiplier
+from pipeline.aot.steps import Core, Step, portable_reason, quantized_input, quantized_output, refuse, same_size
+from pipeline.tflite import Graph, Op
+
+_MAX_DEPTH = 4095  # the sum of exponentials is Q12.19 and each may be 1
+_INTEGER_BITS = 5  # of the scaled differences, Q5.26
+
+
+def lower_softmax(graph: Graph, op: Op, core: Core) -> Step:
+    """One call of tflash_softmax_s8.
+
+    Source:  TFLM's softmax_common.cc, TFLite PreprocessSoftmaxScaling and CalculateInputRadius, quantization_util.cc.
+    """
+    source, output = quantized_input(graph, op, 0), quantized_output(graph, op)
+    same_size(op, source, output)
+    if output.scale != 1 / 256 or output.zero_point != -128:
+        raise refuse(
+            op,
+            f"an output of scale {output.scale:g} and zero point {output.zero_point}; "
+            "1/256 and -128 are needed, by TFLM as well.",
+            "convert the model again.",
+        )
+    if not source.shape or not 1 <= source.shape[-1] <= _MAX_DEPTH:
+        raise refuse(op, f"an input of {list(source.shape)}; a last dimension of 1 to {_MAX_DEPTH:,} is needed.")
+    beta = float(op.options.get("beta", 0.0))
+    real = beta * source.scale * (1 << (31 - _INTEGER_BITS))
+    if not real > 1:
+        raise refuse(
+            op,
+            f"beta {beta:g} and an input scale of {source.scale:g}; "
+            f"a product above 2**-{31 - _INTEGER_BITS} is needed, by TFLM as well.",
+            "check the model's quantization.",
+        )
+    # TFLite stops at 2**31 - 1. From 2**30 on a difference of 1 is exp(-16) or less, which the kernel rounds to 0.
+    multiplier = checked_multiplier(op, min(real, (1 << 30) - 1.0))
+    radius = (((1 << _INTEGER_BITS) - 1) << (31 - _INTEGER_BITS)) >> multiplier.shift
+    return Step(
+        op=op,
+        kernel="softmax_s8",
+        reason=portable_reason(core),
+        inputs=(source.index,),
+        outputs=(output.index,),
+        params={
+            "rows": source.elements // source.shape[-1],
+            "depth": source.shape[-1],
+            "multiplier": multiplier.mantissa,
+            "shift": multiplier.shift,
+            "smallest": -radius,
+        },
+        in_place=0,
+    )
