@@ -10,7 +10,7 @@ from pipeline.tflite import Graph, Op, Tensor
 
 _SHORT = {"int8": "s8", "uint8": "u8", "int16": "s16"}
 
-# From one integer type to another: what TFLM has, but for int32 inputs. Numbered as the kernel's enum tflash_rescale_type.
+# From one integer type to another: what TFLM has, but for int32 inputs. Numbered as in enum tflash_rescale_type.
 _TYPE_CODES = {"int8": 0, "uint8": 1, "int16": 2, "int32": 3}
 _RESCALES = {
     "int8": ("int8", "uint8", "int16", "int32"),
