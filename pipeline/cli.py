@@ -215,17 +215,20 @@ def _project(options: argparse.Namespace) -> Outcome:
     audit.require_int8(graph)
     export = runtimes.export(graph, target, options.runtime)
     found: dict[str, Any] = {
+        "path": str(options.out),
         "model": {"path": str(graph.path), "sha256": graph.sha256},
         "board": target.id,
         "runtime": export.runtime,
+        "environments": [],
+        "kept": [],
+        "replaced": [],
         "notes": list(export.notes),
     }
     if options.as_library:
         project.render_library(export, options.out)
-        environments: tuple[str, ...] = ()
     else:
-        environments = tuple(project.render(export, target, options.out).environments)
-    found |= {"path": str(options.out), "environments": list(environments)}
+        emitted = project.render(export, target, options.out)
+        found |= {key: list(getattr(emitted, key)) for key in ("environments", "kept", "replaced")}
     return found, display.project, 0
 
 

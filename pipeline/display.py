@@ -191,20 +191,11 @@ def verdict(found: Json, paint: Paint) -> str:
         ("layers", f"{found['layer_mismatches']:,} of {found['layers_compared']:,} differ"),
     ]
     if not exact:
-        rows.append(("largest", f"{found['mismatched_bytes']:,} bytes differ, by {found['max_abs_diff']:g} at most"))
+        rows.append(("largest", f"{found['mismatched_bytes']:,} bytes differ, by {found['max_abs_diff']} at most"))
     if found["first_divergence"] is not None:
         rows.append(("first", divergence(found["first_divergence"])))
     rows.append(("golden", clean(found["golden"])))
-    litert = found["litert"]
-    if litert is not None and litert.get("package"):
-        rows.append(
-            (
-                "beside it",
-                f"{litert['package']} {litert['version']} ({litert['kernels']}): {litert['mismatched_samples']:,} "
-                f"{'sample differs' if litert['mismatched_samples'] == 1 else 'samples differ'}, "
-                f"by {litert['max_abs_diff']:g} at most",
-            )
-        )
+    rows.append(("beside it", _litert(found["litert"])))
     if found["instructions"] is not None:
         spread = found["instructions"]
         rows.append(
@@ -219,6 +210,17 @@ def verdict(found: Json, paint: Paint) -> str:
         rows.append(("stack", f"{found['stack_bytes']:,} bytes at the deepest"))
     title = f"{head}  {clean(found['model']['path'], 80)} on {found['board']} ({found['runtime']})"
     return "\n".join([title, *_facts(rows)])
+
+
+def _litert(found: Json) -> str:
+    if found["package"] is None:
+        return f"no other interpreter: {found['reason']}"
+    text = f"{found['package']} {found['version']} ({found['kernels']}): "
+    if not found["mismatched_samples"]:
+        return text + "the same bytes"
+    text += f"other bytes on {count(found['mismatched_samples'], 'sample')}, by {found['max_abs_diff']} at most"
+    first = found["first_difference"]
+    return text if first is None else f"{text}, first in op {first['op_index']} ({first['op']})"
 
 
 def divergence(found: Json) -> str:
@@ -290,6 +292,8 @@ def project(found: Json, paint: Paint) -> str:
     lines = [f"{paint('good', 'written')}  {found['path']}"]
     if found["environments"]:
         lines.append(f"  build it:  pio run -d {found['path']} -e {found['environments'][0]}")
+    lines += [f"  kept, because you changed it:  {name}" for name in found["kept"]]
+    lines += [f"  replaced:  {name}" for name in found["replaced"]]
     lines += [f"  {clean(note, 200)}" for note in found["notes"]]
     return "\n".join(lines)
 

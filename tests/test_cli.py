@@ -333,6 +333,17 @@ def test_debug_shows_where_an_error_was_raised(
     assert "Traceback" in capsys.readouterr().err
 
 
+LITERT = {
+    "package": "litert",
+    "version": "1.2",
+    "kernels": "reference",
+    "mismatched_samples": 2,
+    "max_abs_diff": 1,
+    "first_difference": {"sample": 0, "op_index": 3, "op": "CONV_2D", "tensor": "t", "max_abs_diff": 1},
+    "reason": None,
+}
+
+
 def verdict(**changes: Any) -> dict[str, Any]:
     """What a verification found, exact unless changed."""
     return {
@@ -351,7 +362,7 @@ def verdict(**changes: Any) -> dict[str, Any]:
         "stack_bytes": 512,
         "macs": 1_000,
         "golden": "tflite-micro 0.1",
-        "litert": {"package": "l", "version": "1", "kernels": "k", "mismatched_samples": 1, "max_abs_diff": 1},
+        "litert": LITERT,
         "layers_compared": 13,
         "layer_mismatches": 0,
         "weights_bytes": 1_000,
@@ -369,7 +380,11 @@ WRONG = {"sample": 7, "op_index": 3, "op": "CONV_2D", "tensor": "conv_3", "index
     [
         ({}, 0, "exact  m.tflite on native (aot)"),
         ({}, 0, "12,345 an inference (12,000 to 13,000), not cycles"),
-        ({"instructions": None, "litert": None, "stack_bytes": None}, 0, "0 of 100 samples differ"),
+        ({"instructions": None, "stack_bytes": None}, 0, "0 of 100 samples differ"),
+        ({}, 0, "litert 1.2 (reference): other bytes on 2 samples, by 1 at most, first in op 3 (CONV_2D)"),
+        ({"litert": {**LITERT, "mismatched_samples": 0}}, 0, "litert 1.2 (reference): the same bytes"),
+        ({"litert": dict.fromkeys(LITERT) | {"reason": "not installed"}}, 0, "no other interpreter: not installed"),
+        ({"layer_mismatches": 1, "max_abs_diff": "nan"}, 1, "by nan at most"),
         ({"mismatched_samples": 2, "mismatched_bytes": 3, "max_abs_diff": 1}, 1, "WRONG"),
         ({"layer_mismatches": 1}, 1, "1 of 13 differ"),
         (
