@@ -23,7 +23,7 @@ static inline uintptr_t tflash_semihosting(enum tflash_semihosting operation, co
   register const void *a1 __asm__("a1") = argument;
   /* The three instructions must be uncompressed and must not cross a page. */
   __asm__ volatile(
-      ".option push\n .option norvc\n .balign 16\n"
+      ".balign 16\n .option push\n .option norvc\n"
       " slli zero, zero, 0x1f\n ebreak\n srai zero, zero, 7\n"
       ".option pop"
       : "+r"(a0)
