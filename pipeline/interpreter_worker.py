@@ -18,6 +18,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +72,13 @@ def _tflm(folder: Path, request: dict[str, Any]) -> dict[str, Any]:
 
     if request["task"] == "arena":
 
-        def answer(arena_bytes: int) -> bytes:
-            return b"".join(output[0].tobytes() for output in answers(interpreter(arena_bytes), 1))
+        def answer(arena_bytes: int, preserve: bool) -> bytes:
+            return b"".join(output[0].tobytes() for output in answers(interpreter(arena_bytes, preserve), 1))
 
-        return package | {"arena_bytes": _smallest_arena(answer)}
+        return package | {
+            "arena_bytes": _smallest_arena(partial(answer, preserve=False)),
+            "trace_arena_bytes": _smallest_arena(partial(answer, preserve=True)),
+        }
 
     arena_bytes = GENEROUS_ARENA_BYTES + 10 * len(content)
     arrays = {f"output_{i}": o for i, o in enumerate(answers(interpreter(arena_bytes), request["samples"]))}

@@ -49,9 +49,13 @@ class Run:
 
 @dataclass(frozen=True)
 class ArenaSize:
-    """The smallest tensor arena that TFLM's host interpreter can work with, and which TFLM that was."""
+    """The smallest tensor arena that TFLM's host interpreter can work with, and which TFLM that was.
+
+    trace_bytes: the same where all tensors are kept, as a trace build does.
+    """
 
     bytes: int
+    trace_bytes: int
     package: str
     version: str
 
@@ -126,7 +130,8 @@ def tflm_arena(model: QuantizedModel, inputs: Sequence[Array], *, timeout_s: flo
     result = _work(model, "tflite-micro", "arena", [array[:1] for array in inputs], (), 0, timeout_s)
     if "error" in result.report:
         raise _tflm_error(model, result)
-    return ArenaSize(result.report["arena_bytes"], result.report["package"], result.report["version"])
+    report = result.report
+    return ArenaSize(report["arena_bytes"], report["trace_arena_bytes"], report["package"], report["version"])
 
 
 def litert(
