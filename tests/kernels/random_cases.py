@@ -37,6 +37,10 @@ class Draw:
     def zero_point(self) -> int:
         return self.choice((-128, 127, 0, self.integer(-128, 127), self.integer(-128, 127), self.integer(-20, 20)))
 
+    def output_zero_point(self) -> int:
+        """Mostly one that leaves room above for what an activation lets through."""
+        return self.zero_point() if self.chance(0.25) else self.integer(-128, 40)
+
     def activation(self) -> str:
         return str(self.choice(ACTIVATIONS))
 
@@ -90,10 +94,11 @@ def layer(draw: Draw, weights_shape: tuple[int, ...], channel_axis: int) -> Laye
         "above 1": draw.log_uniform(1.0, 6.0),
         "huge": draw.log_uniform(8.0, 40_000.0) / depth,
         "tiny": draw.log_uniform(2.0**-34, 2.0**-23),
-    }.get(style, draw.log_uniform(15, 150) / spread)
-    input_scale, weight_scale = draw.log_uniform(1e-4, 1.0), draw.log_uniform(1e-4, 0.1)
+    }.get(style, draw.log_uniform(6, 80) / spread)
+    input_scale, output_scale = draw.log_uniform(1e-4, 1.0), draw.log_uniform(0.01, 0.15)
     if style == "ties":
-        input_scale, weight_scale, real = (2.0 ** round(math.log2(v)) for v in (input_scale, weight_scale, real))
+        input_scale, output_scale, real = (2.0 ** round(math.log2(v)) for v in (input_scale, output_scale, real))
+    weight_scale = output_scale * real / input_scale
     per_channel = channels > 1 and draw.chance(0.6)
     steps = 2.0 ** draw.rng.integers(-1, 2, channels) if style == "ties" else draw.rng.uniform(0.3, 1.0, channels)
     scales = (weight_scale * (steps if per_channel else np.ones(1))).astype(np.float32)
@@ -103,7 +108,7 @@ def layer(draw: Draw, weights_shape: tuple[int, ...], channel_axis: int) -> Laye
         bias_scales=(np.float32(input_scale) * scales).astype(np.float32),
         input_scale=input_scale,
         weight_scales=scales,
-        output_scale=input_scale * weight_scale / real,
+        output_scale=output_scale,
     )
 
 

@@ -24,7 +24,7 @@ def conv_2d_case(number: int) -> Case:
     group_depth = draw.integer(1, 9 if groups == 1 else 3)
     channels = groups * draw.integer(1, 9 if groups == 1 else 3)
     random = layer(draw, (channels, *taps, group_depth), 0)
-    input_zero, output_zero = draw.zero_point(), draw.zero_point()
+    input_zero, output_zero = draw.zero_point(), draw.output_zero_point()
 
     model = TfliteBuilder()
     shape = (batches, height, width, groups * group_depth)

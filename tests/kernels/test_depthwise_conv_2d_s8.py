@@ -22,7 +22,7 @@ def depthwise_conv_2d_case(number: int) -> Case:
     batches = draw.choice((1, 1, 1, 2))
     depth, multiplier = draw.integer(1, 9), draw.choice((1, 1, 2, 3))
     random = layer(draw, (1, *taps, depth * multiplier), 3)
-    input_zero, output_zero = draw.zero_point(), draw.zero_point()
+    input_zero, output_zero = draw.zero_point(), draw.output_zero_point()
 
     model = TfliteBuilder()
     shape = (batches, height, width, depth)

@@ -16,7 +16,7 @@ def fully_connected_case(number: int) -> Case:
     outputs, depth = draw.integer(1, 24), draw.choice((1, draw.integer(2, 40), draw.integer(41, 400)))
     leading = draw.choice(((1,), (1,), (draw.integer(1, 4),), (2, draw.integer(1, 3))))
     random = layer(draw, (outputs, depth), 0)
-    input_zero, output_zero = draw.zero_point(), draw.zero_point()
+    input_zero, output_zero = draw.zero_point(), draw.output_zero_point()
 
     model = TfliteBuilder()
     # A two-dimensional output of an input of any shape, or with keep_num_dims the input's shape but for its last axis.

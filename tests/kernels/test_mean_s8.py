@@ -24,8 +24,10 @@ def mean_case(number: int) -> Case:
         given = [*given[::-1], given[0]]
     keep = draw.chance(0.5)
     input_scale = draw.log_uniform(1e-3, 1.0)
-    ratio = draw.choice((1.0, draw.log_uniform(0.3, 4.0), 2.0 ** draw.integer(-3, 3), draw.log_uniform(1e-9, 1e3)))
-    input_zero, output_zero = draw.zero_point(), draw.zero_point()
+    ratio = draw.choice((1.0, draw.log_uniform(0.3, 4.0), 2.0 ** draw.integer(-2, 2)))
+    if draw.chance(0.1):
+        ratio = draw.log_uniform(1e-9, 1e3)
+    input_zero, output_zero = draw.zero_point(), draw.output_zero_point()
 
     model = TfliteBuilder()
     x = model.input(shape, scale=input_scale, zero_point=input_zero)

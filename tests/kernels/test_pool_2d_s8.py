@@ -21,7 +21,8 @@ def pool_2d_case(op: str, number: int) -> Case:
         taps, padding = (height, width), "VALID"  # a global pool
     batches, channels = draw.choice((1, 1, 2)), draw.integer(1, 9)
     # Scales at which the bounds of RELU6 and RELU_N1_TO_1 fall inside the range, or on a tie.
-    scale, zero = draw.choice((draw.log_uniform(0.01, 0.2), 2.0 / 3.0, 0.0625, 4.0)), draw.zero_point()
+    scale = draw.choice((draw.log_uniform(0.01, 0.2), 0.0625, draw.choice((2.0 / 3.0, 4.0))))
+    zero = draw.output_zero_point()
 
     model = TfliteBuilder()
     shape = (batches, height, width, channels)

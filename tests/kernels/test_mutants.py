@@ -1,0 +1,99 @@
+"""The random cases notice a wrong kernel: each mutant is the real source with one thing changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.kernels.batch import HOST, Case, build, case_count, differing, run, sources, tflm_outputs
+from tests.kernels.test_conv_2d_s8 import conv_2d_case
+from tests.kernels.test_depthwise_conv_2d_s8 import depthwise_conv_2d_case
+from tests.kernels.test_fully_connected_s8 import fully_connected_case
+from tests.kernels.test_mean_s8 import mean_case
+from tests.kernels.test_pool_2d_s8 import pool_2d_case
+
+CASES: dict[str, Callable[[int], Case]] = {
+    "CONV_2D": conv_2d_case,
+    "DEPTHWISE_CONV_2D": depthwise_conv_2d_case,
+    "FULLY_CONNECTED": fully_connected_case,
+    "MEAN": mean_case,
+    "AVERAGE_POOL_2D": lambda number: pool_2d_case("AVERAGE_POOL_2D", number),
+    "MAX_POOL_2D": lambda number: pool_2d_case("MAX_POOL_2D", number),
+}
+
+# Newer TFLite kernels round once, on the full product; some others break ties upward.
+_TWICE = "return tflash_rounding_shift(tflash_high_product(value, multiplier), -shift);"
+_ONCE = "return (int32_t)(((int64_t)value * multiplier + (INT64_C(1) << (30 - shift))) >> (31 - shift));"
+_TIES_UPWARD = ("(value < 0 ? 1 : 0)", "0")
+
+# op, file, what it says, what the mutant says
+MUTANTS = [
+    ("CONV_2D", "requant.h", _TWICE, _ONCE),
+    ("DEPTHWISE_CONV_2D", "requant.h", _TWICE, _ONCE),
+    ("FULLY_CONNECTED", "requant.h", _TWICE, _ONCE),
+    ("MEAN", "requant.h", _TWICE, _ONCE),
+    ("CONV_2D", "requant.h", *_TIES_UPWARD),
+    ("MEAN", "requant.h", *_TIES_UPWARD),
+    ("CONV_2D", "conv_2d_s8.c", "filter_size = p->filter_height", "filter_size = p->filter_width"),
+    ("CONV_2D", "conv_2d_s8.c", "filter[w + i]", "filter[w + run - 1 - i]"),
+    ("CONV_2D", "conv_2d_s8.c", "p->per_channel != 0 ? o : 0", "0"),
+    ("CONV_2D", "conv_2d_s8.c", "group += p->filter_channels", "group += 0"),
+    ("CONV_2D", "conv_2d_s8.c", "p->dilation_width == 1 && ", ""),
+    ("CONV_2D", "window.h", "dilation - 1 - origin", "-origin"),
+    ("CONV_2D", "window.h", "end < taps ? end : taps", "taps"),
+    ("DEPTHWISE_CONV_2D", "depthwise_conv_2d_s8.c", "y * p->stride_height", "y * p->stride_width"),
+    ("DEPTHWISE_CONV_2D", "depthwise_conv_2d_s8.c", "p->bias[o]", "p->bias[i]"),
+    ("FULLY_CONNECTED", "fully_connected_s8.c", "p->activation_max", "127"),
+    ("FULLY_CONNECTED", "fully_connected_s8.c", "*output++", "output[p->outputs - 1 - o]"),
+    ("AVERAGE_POOL_2D", "average_pool_2d_s8.c", "acc - count / 2", "acc + count / 2"),
+    ("AVERAGE_POOL_2D", "average_pool_2d_s8.c", "(fy_end - fy_first) *", "p->filter_height *"),
+    ("MAX_POOL_2D", "max_pool_2d_s8.c", "max = INT8_MIN", "max = 0"),
+    ("MEAN", "mean_s8.c", "i * p->run_stride", "i"),
+    ("MEAN", "mean_s8.c", "k, p->kept_sizes, p->kept_strides", "0, p->kept_sizes, p->kept_strides"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[list[tuple[bytes, ...]]]]:
+    known: dict[str, list[list[tuple[bytes, ...]]]] = {}
+
+    def answers(op: str) -> list[list[tuple[bytes, ...]]]:
+        if op not in known:
+            cases = [CASES[op](number) for number in range(case_count())]
+            known[op] = tflm_outputs(cases, tmp_path_factory.mktemp(op))
+        return known[op]
+
+    return answers
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    ("op", "file", "right", "wrong"),
+    [
+        pytest.param(*mutant, id=f"{mutant[0]}-{number}", marks=[pytest.mark.slow] if 4 <= number != 7 else [])
+        for number, mutant in enumerate(MUTANTS)
+    ],
+)
+def test_a_wrong_kernel_is_noticed(
+    op: str,
+    file: str,
+    right: str,
+    wrong: str,
+    golden: Callable[[str], list[list[tuple[bytes, ...]]]],
+    tmp_path: Path,
+) -> None:
+    cases = [CASES[op](number) for number in range(case_count())]
+    files = sources(cases)
+    path = f"kernels/{file}"
+    assert files[path].count(right.encode()) == 1, f"{path} no longer says {right}"
+    files[path] = files[path].replace(right.encode(), wrong.encode())
+    program = build(files, HOST, tmp_path)
+    try:
+        actual = run(program, cases, HOST, tmp_path)
+    except AssertionError as error:
+        # A sanitizer or a guard stopped it before its bytes could be compared.
+        assert "ERROR: AddressSanitizer" in str(error) or "runtime error" in str(error) or "wrote b" in str(error)
+        return
+    assert differing(cases, golden(op), actual)
