@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline import display, graph_costs, tflite
+from pipeline.aot import export
 from pipeline.inspection import inspect
 from tests.tflite_builder import TfliteBuilder
 
@@ -192,3 +193,14 @@ def test_every_model_of_the_zoo_can_be_inspected(model_zoo: Path) -> None:
         assert display.inspection(found, display.PLAIN).count("\n") > len(found["ops"])
         for tensor in found["tensors"]:
             assert tensor["bytes"] >= math.prod(tensor["shape"]) or tensor["dtype"] not in {"int8", "uint8", "float32"}
+
+
+@pytest.mark.zoo
+@pytest.mark.parametrize("name", ["kws_ref_model", "ad01_int8"])
+def test_the_compiler_counts_as_inspection_does(model_zoo: Path, name: str) -> None:
+    graph = tflite.read(model_zoo / "mlperf_tiny" / f"{name}.tflite")
+    compiled = export(graph)
+    assert [k.macs for k in compiled.kernels] == [graph_costs.macs(graph, op) for op in graph.ops]
+    assert [k.weight_bytes for k in compiled.kernels] == [graph_costs.weight_bytes(graph, op) for op in graph.ops]
+    assert compiled.macs == graph_costs.total_macs(graph)
+    assert compiled.weights_bytes == graph_costs.total_weight_bytes(graph)
