@@ -92,6 +92,14 @@ def render_library(export: Export, out: Path) -> None:
     _write(out, files, _provenance(export, None, files))
 
 
+def sources_digest() -> str:
+    """One sha256 of all that projects are rendered from, besides the Export and the board."""
+    result = hashlib.sha256()
+    for path in sorted(p for p in _FIRMWARE.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
+        result.update(path.relative_to(_FIRMWARE).as_posix().encode() + b"\0" + path.read_bytes())
+    return result.hexdigest()
+
+
 def _project_files(export: Export, board: Board) -> dict[str, bytes]:
     library = f"lib/{export.model.name}"
     files = {f"{library}/{path}": content for path, content in _library_files(export).items()}
