@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from pipeline.aot.requantization import checked_multiplier
 from pipeline.aot.steps import Core, Step, portable_reason, quantized_input, quantized_output, refuse, same_size
 from pipeline.tflite import Graph, Op
@@ -27,9 +29,9 @@ def lower_logistic(graph: Graph, op: Op, core: Core) -> Step:
         raise refuse(
             op, f"an input scale of {source.scale:g}; at least 2**-28 is needed.", "check the model's quantization."
         )
-    # Where a code of 1 is 16 or more the radius is 0 and nothing is multiplied.
-    multiplier = checked_multiplier(op, min(real, 1 << 29))
-    radius = (((1 << _INTEGER_BITS) - 1) << (31 - _INTEGER_BITS)) >> multiplier.shift
+    # From an input scale of 8 on the radius is 0: TFLM's kernel then takes even 0 for far below 0.
+    radius = (((1 << _INTEGER_BITS) - 1) << (31 - _INTEGER_BITS)) >> math.frexp(real)[1]
+    multiplier = checked_multiplier(op, real if radius else 0.0)
     return Step(
         op=op,
         kernel="logistic_s8",

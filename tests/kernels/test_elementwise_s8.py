@@ -1,0 +1,100 @@
+"""ADD, SUB and MUL in C against TFLM, byte for byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.kernels.batch import TARGETS, Case, Target, case_count, check
+from tests.kernels.random_cases import Draw
+from tests.tflite_builder import TfliteBuilder
+
+OPS = ("ADD", "SUB", "MUL")
+
+
+def scales(draw: Draw, op: str) -> tuple[float, float, float]:
+    """Scales of both inputs and the output: ordinary, powers of two (ties!), or far apart."""
+    style = draw.choice(("ordinary", "ordinary", "ties", "far apart"))
+    first, spread = draw.log_uniform(1e-3, 1.0), 1000.0 if style == "far apart" else 4.0
+    second = first * draw.log_uniform(1 / spread, spread)
+    natural = first * second * 128 if op == "MUL" else max(first, second) * 2
+    output = natural * draw.log_uniform(1 / spread, spread)
+    if style == "ties":
+        first, second, output = (2.0 ** round(float(np.log2(v))) for v in (first, second, output))
+    return first, second, output
+
+
+def shapes(draw: Draw) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Two shapes that broadcast: equal, one a scalar, one shorter, or each repeating somewhere."""
+    rank = draw.choice((1, 2, 3, 4, 4, 4, 5))
+    full = tuple(draw.integer(1, 6 if rank > 2 else 20) for _ in range(rank))
+    style = draw.choice(("equal", "equal", "scalar", "shorter", "mixed", "mixed"))
+    if style == "equal":
+        return full, full
+    if style == "scalar":
+        pair = [full, draw.choice(((1,), (), (1,) * rank))]
+    elif style == "shorter":
+        pair = [full, full[draw.integer(0, rank - 1) :]]
+    else:
+        alternations = [draw.integer(0, 2) for _ in range(min(rank, 4))]  # at most four loops
+        alternations += alternations[-1:] * (rank - 4)
+        pair = [tuple(1 if a == side else size for a, size in zip(alternations, full, strict=True)) for side in (1, 2)]
+    return (pair[1], pair[0]) if draw.chance(0.5) else (pair[0], pair[1])
+
+
+def elementwise_case(op: str, number: int) -> Case:
+    draw = Draw(op, number)
+    one, two = shapes(draw)
+    twice = one == two and draw.chance(0.2)  # the same tensor on both sides
+    constant = None if twice else draw.choice((None, None, 0, 1))
+    first, second, output = scales(draw, op)
+    zeros = draw.zero_point(), draw.zero_point(), draw.zero_point()
+
+    model = TfliteBuilder()
+    operands, inputs = [], []
+    for side, (shape, scale) in enumerate(((one, first), (two, second))):
+        quantization = {"scale": scale, "zero_point": zeros[side]}
+        if side == constant:
+            operands.append(model.constant(draw.codes(shape, zeros[side]), **quantization))
+        elif side == 1 and twice:
+            operands.append(operands[0])
+        else:
+            operands.append(model.input(shape, **quantization))
+            inputs.append((shape, zeros[side]))
+    result = model.output(np.broadcast_shapes(one, two), scale=output, zero_point=zeros[2])
+    if draw.chance(0.3):
+        model.as_output(operands[0 if constant != 0 else 1])  # which keeps the result out of its memory
+    model.op(op, operands, [result], fused_activation_function=draw.activation())
+    return Case(f"{op.lower()}_{number}", model.build(), draw.samples(inputs))
+
+
+def all_pairs_case(op: str, number: int) -> Case:
+    """Every code with every code."""
+    draw = Draw(f"{op} all pairs", number)
+    first, second, output = scales(draw, op)
+    zeros = draw.zero_point(), draw.zero_point(), draw.zero_point()
+    model = TfliteBuilder()
+    a = model.input((256, 1), scale=first, zero_point=zeros[0])
+    b = model.input((1, 256), scale=second, zero_point=zeros[1])
+    y = model.output((256, 256), scale=output, zero_point=zeros[2])
+    model.op(op, [a, b], [y], fused_activation_function=draw.activation())
+    codes = np.arange(-128, 128).astype(np.int8)
+    return Case(f"{op.lower()}_all_{number}", model.build(), ((codes.reshape(256, 1), codes.reshape(1, 256)),))
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_elementwise_ops_give_the_bytes_of_tflm(op: str, target: Target, tmp_path: Path) -> None:
+    check([elementwise_case(op, number) for number in range(case_count())], target, tmp_path)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_elementwise_ops_give_the_bytes_of_tflm_for_every_pair_of_codes(
+    op: str, target: Target, tmp_path: Path
+) -> None:
+    check([all_pairs_case(op, number) for number in range(case_count(4, 20))], target, tmp_path)
