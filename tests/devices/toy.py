@@ -42,26 +42,33 @@ LAYERS = (
     Layer(1, "MUL", 3, "amplified", (1, SIZE), "int8", SIZE),
     Layer(2, "ADD", 4, "runs", (), "int32", 4),
 )
-_SOURCES = (
-    HERE / "toy_model.c",
-    HERE / "test_port.c",
-    ROOT / "firmware/frames/frames.c",
-    ROOT / "firmware/frames/crc32.c",
-)
-_FLAGS = "-std=c11 -O1 -g -Wall -Wextra -Wconversion -Werror -pedantic -fsanitize=address,undefined -fno-sanitize-recover=all"
+_WARNINGS = "-Wall -Wextra -Wconversion -Werror -pedantic"
+_FLAGS = f"-std=c11 -O1 -g {_WARNINGS} -fsanitize=address,undefined -fno-sanitize-recover=all"
 _folder = tempfile.TemporaryDirectory(prefix="tensorflash-toy-")
 
 
 @functools.cache
 def build(*defines: str) -> Path:
     """The firmware with these macros defined, as a program for the host."""
-    elf = Path(_folder.name) / f"toy{len(list(Path(_folder.name).iterdir()))}"
+    frames = ROOT / "firmware/frames"
+    trace = [define for define in defines if define == "TFLASH_TRACE"]
+    parts = [_compile(frames / name, *trace) for name in ("frames.c", "crc32.c")]
+    parts += [_compile(HERE / name, *defines) for name in ("toy_model.c", "test_port.c")]
+    return _gcc(*map(str, parts))
+
+
+@functools.cache
+def _compile(source: Path, *defines: str) -> Path:
     folders = [f"-I{ROOT / 'firmware' / name}" for name in ("frames", "ports", "runtime")]
-    macros = [f"-D{define}" for define in defines]
-    command = ["gcc", *_FLAGS.split(), *folders, f"-I{HERE}", *macros, *map(str, _SOURCES), "-o", str(elf)]
+    return _gcc("-c", *folders, f"-I{HERE}", *(f"-D{define}" for define in defines), str(source))
+
+
+def _gcc(*arguments: str) -> Path:
+    out = Path(_folder.name) / f"toy{len(list(Path(_folder.name).iterdir()))}"
+    command = ["gcc", *_FLAGS.split(), *arguments, "-o", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    return elf
+    return out
 
 
 def sample(seed: int) -> list[Array]:
@@ -152,7 +159,8 @@ class FaultyLine:
     """A byte stream between the host and a good one that does, with a seeded chance, what bad lines do.
 
     fault: "flip" bits, "drop" or "double" bytes, "noise" between frames, "lose" or "repeat" whole frames, "late": old
-    frames once more after newer ones, "stall": nothing comes for a while, "crumbs": one byte at a time, or "all".
+    frames once more after newer ones, "stall": nothing comes for a while, "crumbs": one byte at a time, or "all", a bit
+    of each.
     """
 
     line: ByteStream
@@ -166,7 +174,8 @@ class FaultyLine:
         self.injected = 0
 
     def does(self, fault: str, probability: float) -> bool:
-        if self.fault not in (fault, "all") or self.chance.random() >= probability:
+        probability *= (self.fault == fault) + 0.2 * (self.fault == "all")
+        if self.chance.random() >= probability:
             return False
         self.injected += 1
         return True
