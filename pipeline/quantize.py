@@ -36,7 +36,7 @@ def _float(arguments: Mapping[str, Any], out: Path, progress: Progress) -> dict[
     _prepare(arguments)
     dataset = data.load(Path(arguments["data"]))
     model = _model(arguments["model"])
-    classes = _require_fit(model, dataset, len(arguments["labels"]))
+    classes = _require_fit(model, dataset, arguments["labels"])
     train = arguments["train"]
     history = _fit(model, _needed(dataset.train, "train"), train, progress) if train else {}
     model.save_weights(str(out / FLOAT_WEIGHTS))
@@ -64,7 +64,7 @@ def _qat(arguments: Mapping[str, Any], out: Path, progress: Progress) -> dict[st
     dataset = data.load(Path(arguments["data"]))
     train = _needed(dataset.train, "train")
     float_model = _float_model(arguments)
-    classes = _require_fit(float_model, dataset, len(arguments["labels"]))
+    classes = _require_fit(float_model, dataset, arguments["labels"])
     try:
         model = tfmot.quantization.keras.quantize_model(float_model)
     except (RuntimeError, ValueError, NotImplementedError, TypeError, AttributeError) as error:

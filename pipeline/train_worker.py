@@ -20,6 +20,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from pipeline import errors
 from pipeline.errors import TensorflashError, ToolError
 
 SILENCE_S = 3600.0
+EXIT_S = 20.0  # from its last word to the end of a process that gave no answer
 
 Progress = Callable[[int, int], None]
 
@@ -73,6 +75,9 @@ def run(
         watchdog = _Watchdog(process, silence_s)
         try:
             answer = _converse(process, job, progress, watchdog)
+            if answer is None:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(EXIT_S)
         finally:
             watchdog.stop()
             process.kill()
@@ -151,7 +156,7 @@ def _ended(task: str, code: int, silent: bool, silence_s: float, log: Path) -> T
     last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
     said = "".join(f"\n    {line[:200]}" for line in last)
     hint = f"look into {log}."
-    if code == -signal.SIGKILL if hasattr(signal, "SIGKILL") else False:
+    if code == -9:
         hint = f"the system may have been out of memory; a smaller batch_size needs less. The log: {log}."
     return ToolError(f"{task}: the Python process {ending}.{said}", hint=hint)
 
