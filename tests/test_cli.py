@@ -127,7 +127,10 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     assert "argparse" in loaded
 
 
-@pytest.mark.parametrize("command", ["inspect", "check", "project", "verify"])
+@pytest.mark.parametrize(
+    "command",
+    ["inspect", "check", "project", pytest.param("verify", marks=[pytest.mark.golden, pytest.mark.emulated])],
+)
 def test_an_existing_model_never_loads_tensorflow(command: str, tmp_path: Path) -> None:
     model = tmp_path / "small.tflite"
     model.write_bytes(small_model().build())
