@@ -33,7 +33,7 @@ def all_codes(draw: Draw, dtype: str) -> Array:
 
 
 def reals(draw: Draw, scale: float) -> Array:
-    """Ordinary values, ties and what lies beside them, the range's ends, zeros, subnormals, and the huge but defined."""
+    """Ordinary values, ties and their neighbours, the range's ends, zeros, subnormals, and the huge but defined."""
     halves = (np.arange(-140, 140) + 0.5).astype(np.float32) * np.float32(scale)
     beside = np.concatenate([np.nextafter(halves, np.float32(side)) for side in (-np.inf, np.inf)])
     ordinary = draw.rng.normal(0, 60 * scale, 400)

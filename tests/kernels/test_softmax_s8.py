@@ -32,7 +32,7 @@ def softmax_case(number: int) -> Case:
     draw = Draw("SOFTMAX", number)
     # TFLM stops where a sum of exponentials reaches 512.
     depth = draw.choice((1, 2, 3, 10, draw.integer(1, 50), draw.integer(50, 511)))
-    shape = tuple(draw.integer(1, 4) for _ in range(draw.integer(0, 3))) + (depth,)
+    shape = (*(draw.integer(1, 4) for _ in range(draw.integer(0, 3))), depth)
     zero = draw.zero_point()
     content = softmax_model(shape, *scale_and_beta(draw), zero, keep=draw.chance(0.3))
     return Case(f"softmax_{number}", content, draw.samples([(shape, zero)]))
