@@ -1,4 +1,4 @@
-"""Boards: one TOML file of facts each, with their source. No logic asks for a board by name, only for what it can do."""
+"""Boards: one TOML file of facts each, with their source. Nobody asks for a board by name, only for what it can do."""
 
 from __future__ import annotations
 
@@ -247,6 +247,13 @@ def _emulator(table: _Table) -> Emulator:
         call_offset=table.take("call_offset", partial(_is_int, 0, 100)),
     )
     table.close()
+    instruction_ns = 1 << emulator.icount_shift
+    if emulator.tick_ns != instruction_ns and 2 * emulator.tick_ns > instruction_ns:
+        raise BoardError(
+            f"{table.where}: a tick of {emulator.tick_ns:g} ns cannot tell instructions of {instruction_ns} ns apart: "
+            "an instruction must last one tick, or two and more.",
+            hint="a larger icount_shift",
+        )
     return emulator
 
 

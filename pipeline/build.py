@@ -70,24 +70,26 @@ def compile_project(
 
 
 def versions(board: Board) -> dict[str, str]:
-    """The tools that make a board's firmware, and their versions.
+    """The versions of what builds a board's firmware: platformio, scons and gcc.
 
-    Raises:  ToolError: one is missing.
+    Raises:  ToolError: one of them is missing.
     """
     _check_tools(board)
-    compiler = f"{board.toolchain.prefix}gcc" if board.toolchain else "gcc"
-    said = subprocess.run([tools.find(compiler), "--version"], capture_output=True, text=True, timeout=60, check=False)
     return {
         "platformio": importlib.metadata.version("platformio"),
         "scons": importlib.metadata.version("scons"),
-        compiler: (said.stdout.splitlines() or ["unknown"])[0],
+        compiler(board): tools.version_line(compiler(board)),
     }
 
 
+def compiler(board: Board) -> str:
+    """The name of the C compiler that builds a board's firmware."""
+    return f"{board.toolchain.prefix}gcc" if board.toolchain else "gcc"
+
+
 def clean(project: Project) -> None:
-    """Remove what PlatformIO made beside the project's own files."""
-    for name in (".pio", ".pio-core"):
-        shutil.rmtree(project.path / name, ignore_errors=True)
+    """Remove what building left in the project's folder: objects, images, PlatformIO's own files."""
+    shutil.rmtree(project.path / ".pio", ignore_errors=True)
 
 
 def elf_path(project: Path, environment: str) -> Path:
@@ -106,7 +108,7 @@ def _check_tools(board: Board) -> None:
             f"building firmware needs {' and '.join(missing)}, which {sys.executable} does not have.",
             hint=tools.install_python(*missing),
         )
-    tools.find(f"{board.toolchain.prefix}gcc" if board.toolchain else "gcc")
+    tools.find(compiler(board))
 
 
 def _has(module: str) -> bool:
@@ -114,7 +116,7 @@ def _has(module: str) -> bool:
 
 
 def _environment(extra_flags: Sequence[str]) -> dict[str, str]:
-    """The caller's environment without its PlatformIO settings, which would change what is built; offline and silent."""
+    """The caller's environment without its PlatformIO settings, which could change what is built; offline, silent."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PLATFORMIO_")}
     environment |= {
         "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",

@@ -1,20 +1,19 @@
 """The PlatformIO project: an Export and a board become a folder that stands alone.
 
-    platformio.ini           the environments release, verify and trace
-    src/app_main.c           release: the user's
-    src/main.c               verify and trace: the frames loop
-    lib/<model>/             the Export
-    lib/tensorflash_frames/  the frame protocol
-    lib/tensorflash_port/    the board's byte stream, counter and start
-    platform/                how to build and run without PlatformIO's registry
-    tensorflash.json         where it comes from, and the files that were written
+platformio.ini           the environments release, verify and trace
+src/app_main.c           release: the user's
+src/main.c               verify and trace: the frames loop
+lib/<model>/             the Export
+lib/tensorflash_frames/  the frame protocol
+lib/tensorflash_port/    the board's byte stream, counter and start
+platform/                how to build and run without PlatformIO's registry
+tensorflash.json         where it comes from, and the files that were written
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -47,10 +46,11 @@ _C_TYPES = {
     "float32": "float",
     "bool": "uint8_t",
 }
-_C_KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long "
-    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while "
-    "main".split()
+_RESERVED = re.compile(
+    "auto|break|case|char|const|continue|default|do|double|else|enum|extern|float|for|goto|if|inline|int|long|register|"
+    "restrict|return|short|signed|sizeof|static|struct|switch|typedef|union|unsigned|void|volatile|while|main|"
+    "(?:tensorflash|tflash).*",
+    re.IGNORECASE,
 )
 
 
@@ -230,12 +230,11 @@ def _tensor(spec: TensorSpec) -> dict[str, Any]:
 def _check_names(export: Export) -> None:
     """Names come from model files: they must be what they look like before they reach C or a path."""
     for what, name in (("model", export.model.name), ("symbol", export.symbol)):
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,62}", name) or name in _C_KEYWORDS:
-            raise RequestError(f"the {what} name {name!r} is not a C identifier.", hint="rename the .tflite file.")
-    if re.match(r"tensorflash|tflash", export.model.name, re.IGNORECASE):
-        raise RequestError(
-            f"the model name {export.model.name!r} is one of tensorflash's own.", hint="rename the .tflite file."
-        )
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,62}", name) or _RESERVED.fullmatch(name):
+            raise RequestError(
+                f"the {what} name {name!r} is not a C identifier that a model may have.",
+                hint="rename the .tflite file.",
+            )
     for path in (export.header, *export.files):
         parts = PurePosixPath(path).parts
         if not re.fullmatch(r"[A-Za-z0-9_./-]{1,200}", path) or path.startswith("/") or {"..", "."} & set(parts):
@@ -347,4 +346,4 @@ def _replace(target: Path, content: bytes) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.new")
     temporary.write_bytes(content)
-    os.replace(temporary, target)
+    temporary.replace(target)

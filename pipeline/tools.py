@@ -1,8 +1,10 @@
-"""External programs: who brings them, and how to install them. Nothing here runs one."""
+"""External programs: who brings them, how to install them, which version is there."""
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +41,9 @@ PROGRAMS = {
             None,
             None,
         ),
-        Program("qemu-system-arm", "running Arm boards", ("qemu-system-arm",), "qemu", "SoftwareFreedomConservancy.QEMU"),
+        Program(
+            "qemu-system-arm", "running Arm boards", ("qemu-system-arm",), "qemu", "SoftwareFreedomConservancy.QEMU"
+        ),
         Program(
             "qemu-system-riscv32",
             "running RISC-V boards",
@@ -79,3 +83,27 @@ def find(name: str) -> Path:
     if found is None:
         raise ToolError(f"{name} is not installed.", hint=install_command(name))
     return Path(found)
+
+
+def version_line(name: str) -> str:
+    """The first line of what `name --version` says.
+
+    Raises:  ToolError: it is not installed, or does not answer.
+    """
+    try:
+        answer = subprocess.run(
+            [str(find(name)), "--version"], capture_output=True, text=True, errors="replace", timeout=60, check=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ToolError(f"{name} --version failed: {error}.", hint=install_command(name)) from error
+    return answer.stdout.partition("\n")[0].strip()
+
+
+def version(name: str) -> str:
+    """The version of a program as numbers, "12.2.1" for example.
+
+    Raises:  ToolError: as version_line.
+    """
+    line = version_line(name)
+    numbers = re.findall(r"\d+(?:\.\d+)+", re.sub(r"\(.*?\)", "", line)) or re.findall(r"\d+(?:\.\d+)+", line)
+    return numbers[0] if numbers else line

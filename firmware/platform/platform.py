@@ -12,7 +12,7 @@ import sys
 try:
     import SCons.Script
 except ImportError:
-    sys.exit("Error: this project builds with the scons of PyPI, which is missing: " + sys.executable + " -m pip install scons")
+    sys.exit("Error: scons is missing. Install it with: " + sys.executable + " -m pip install scons")
 SCons.Script.main()
 """
 

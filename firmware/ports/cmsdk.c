@@ -28,6 +28,7 @@ static volatile uint32_t *uart(uint32_t offset) {
 void tflash_chip_init(void) {
   *uart(UART_BAUD_DIVIDER) = 16; /* the least that is allowed; emulators have no baud rate */
   *uart(UART_CONTROL) = 3;       /* transmit and receive */
+  (void)*uart(UART_DATA);        /* QEMU 7.2 may else sleep over the first byte: only this wakes its receiver */
 #ifdef TFLASH_SSE_COUNTER_BASE
   *tflash_register(TFLASH_SSE_COUNTER_BASE + SSE_CONTROL) = 1;
 #else

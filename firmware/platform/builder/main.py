@@ -37,7 +37,8 @@ env.Replace(
 )
 env.Append(
     ASPPFLAGS=[*cpu_flags, "-x", "assembler-with-cpp"],
-    CCFLAGS=[*cpu_flags, "-g", "-ffunction-sections", "-fdata-sections"],
+    # The same bytes wherever the project lies.
+    CCFLAGS=[*cpu_flags, "-g", "-ffunction-sections", "-fdata-sections", "-ffile-prefix-map=$PROJECT_DIR=."],
     CFLAGS=["-std=c11"],
     CXXFLAGS=["-std=c++17", "-fno-exceptions", "-fno-rtti"],
     CPPDEFINES=list(board.get("build.defines").items()),
@@ -47,10 +48,8 @@ if emulated:
     env.Append(CXXFLAGS=["-fno-threadsafe-statics"], LINKFLAGS=["-nostartfiles"])
     env.Replace(LDSCRIPT_PATH=str(Path(platform.get_dir()).resolve() / "linker.ld"))
 
-if "nobuild" in COMMAND_LINE_TARGETS:
-    elf = str(Path("$BUILD_DIR") / "${PROGNAME}${PROGSUFFIX}")
-else:
-    elf = env.BuildProgram()
+built = "nobuild" in COMMAND_LINE_TARGETS
+elf = "$BUILD_DIR/${PROGNAME}${PROGSUFFIX}" if built else env.BuildProgram()
 AlwaysBuild(env.Alias("nobuild", elf))
 
 
