@@ -49,7 +49,7 @@ def _window(op: Op, name: str, size: int, positions: int, taps: int, stride_key:
     padding = op.options.get("padding")
     if taps < 1 or stride < 1 or dilation < 1:
         raise refuse(
-            op, f"along the {name}, filter {taps}, stride {stride}, dilation {dilation}; at least 1 is needed."
+            op, f"{name}: filter {taps}, stride {stride}, dilation {dilation}; at least 1 is needed."
         )
     span = (taps - 1) * dilation + 1
     if padding == "SAME":
@@ -62,7 +62,7 @@ def _window(op: Op, name: str, size: int, positions: int, taps: int, stride_key:
         raise refuse(
             op,
             f"{name}: input {size}, filter {taps}, stride {stride}, dilation {dilation} and padding {padding} give "
-            f" {expected} outputs, the model says {positions}.",
+            f"{expected} outputs, the model says {positions}.",
         )
     total_padding = max((positions - 1) * stride + span - size, 0)
     return Window(taps, stride, dilation if taps > 1 else 1, total_padding // 2)
