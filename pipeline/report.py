@@ -387,8 +387,8 @@ def _wrong_accuracy(target: Mapping[str, Any]) -> str | None:
 
 def _failed_gate(gate: Mapping[str, Any]) -> str:
     return (
-        f"the int8 model is {100 * gate['accuracy_drop']:.2f} percentage points less accurate than the float one; "
-        f"the recipe allows {100 * gate['max_accuracy_drop']:.2f}."
+        f"accuracy gate: the int8 model is {100 * gate['accuracy_drop']:.2f} percentage points less accurate "
+        f"than the float one; the recipe allows {100 * gate['max_accuracy_drop']:.2f}."
     )
 
 

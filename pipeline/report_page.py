@@ -144,7 +144,7 @@ def _of(part: int, whole: int) -> str:
 
 
 def _boards(targets: Sequence[Json]) -> str:
-    return str(targets[0]["board"]["title"]) if len(targets) == 1 else f"{len(targets)} boards"
+    return str(targets[0]["board"]["id"]) if len(targets) == 1 else f"{len(targets)} boards"
 
 
 def _evidence(targets: Sequence[Json]) -> str:
@@ -209,8 +209,8 @@ def _memory_tile(label: str, targets: Iterable[Json], memory: str) -> dict[str, 
 def _instructions_tile(counts: Sequence[float]) -> dict[str, Any] | None:
     if not counts:
         return None
-    value = _compact(min(counts)) if min(counts) == max(counts) else _compact(min(counts)) + "–" + _compact(max(counts))
-    return {"label": "Instructions", "value": value, "against": "an inference"}
+    more = Markup(", up to {}").format(_compact(max(counts))) if max(counts) > min(counts) else ""
+    return {"label": "Instructions", "value": _compact(min(counts)), "against": "an inference" + more}
 
 
 def _fraction(part: int, whole: int) -> float:
@@ -260,6 +260,8 @@ def _confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> dict[s
         if true != predicted and number
     ]
     mistakes.sort(key=lambda m: -m[0])
+    as_list = len(matrix) > MATRIX_CLASSES
+    most = FREQUENT_MISTAKES if as_list else min(FREQUENT_MISTAKES, len(matrix))
     rows = []
     for true, row in enumerate(matrix):
         total = sum(row)
@@ -274,8 +276,9 @@ def _confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> dict[s
         "rows": rows,
         "total": sum(map(sum, matrix)),
         "wrong": sum(number for number, _, _ in mistakes),
-        "mistakes": mistakes[:FREQUENT_MISTAKES],
-        "as_list": len(matrix) > MATRIX_CLASSES,
+        "mistakes": [{"number": number, "true": true, "answer": answer} for number, true, answer in mistakes[:most]],
+        "tall": any(len(name) > 4 for name in names),
+        "as_list": as_list,
     }
 
 
@@ -301,7 +304,7 @@ def _history(history: Json) -> dict[str, Any] | None:
         return None
     low, high = math.floor(math.log10(min(drawable))), math.ceil(math.log10(max(drawable)))
     high += low == high
-    left, top, width, height = 52, 24, 460, 190
+    left, top, width, height = 52, 24, 460, 250
 
     def x(epoch: int) -> float:
         return left + width * (epoch + 0.5) / epochs
@@ -375,7 +378,7 @@ def _rung(rung: Json) -> dict[str, Any]:
         state = "bad" if rung.get("required", True) else "note"
     else:
         state = "good"
-    return {**rung, "state": state}
+    return {"required": True, **rung, "state": state}
 
 
 def _flash(target: Json) -> dict[str, Any]:
@@ -444,7 +447,7 @@ def _layers(target: Json) -> dict[str, Any]:
         "rows": rows,
         "macs": macs,
         "weight_bytes": sum(row["weight_bytes"] or 0 for row in rows),
-        "output_bytes": sum(row["bytes"] or 0 for row in rows),
+        "output_bytes": sum(row["bytes"] or 0 for row in rows) if layers else None,
         "instructions": sum(instructions) if instructions else None,
         "wrong": sum(1 for row in rows if row["mismatched"]),
         "compared": sum(1 for row in rows if row["compared"]),
@@ -506,7 +509,8 @@ def _picture(target: Json) -> dict[str, Any] | None:
                 "height": round(tall, 1),
                 "hue": number % HUES,
                 "label": label,
-                "size": size if label and tall >= 30 and len(size) * 6.9 <= room else "",
+                "label_y": round(y(slot["offset"]) - tall + (16 if tall >= 34 else tall / 2 + 4), 1),
+                "size": size if label and tall >= 34 and len(size) * 6.9 <= room else "",
                 "title": f"{slot['name']}: {slot['bytes']:,} bytes at offset {slot['offset']:,}, "
                 f"{_steps(slot['first'], slot['last'], steps)}",
             }
