@@ -66,7 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TensorflashError as error:
         return _report(error.message, error.hint, error.exit_code, as_json, debug)
     except KeyboardInterrupt:
-        return _report("interrupted.", "the same command again; what was finished is kept.", EXIT_INTERRUPTED, as_json)
+        return _report(
+            "interrupted.",
+            "the same command again; stages that a work folder holds are not repeated.",
+            EXIT_INTERRUPTED,
+            as_json,
+        )
     except BrokenPipeError:
         # The reader of our output has gone. Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

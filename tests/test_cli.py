@@ -435,6 +435,47 @@ def test_verify_passes_its_options_on_and_its_verdict_is_the_exit_code(
     assert json.loads(capsys.readouterr().out) == verdict(**changes)
 
 
+def test_run_shows_accuracies_each_target_and_where_the_report_lies(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: dict[str, Any] = {}
+    method = {"correct": 358, "total": 360, "accuracy": 358 / 360, "chosen": False}
+    accuracy = {"correct": 358, "total": 360, "host_correct": 358, "mismatched_samples": 0}
+    found = {
+        "recipe": "recipe.yaml",
+        "quantization": {"methods": [{**method, "name": "float"}, {**method, "name": "qat", "chosen": True}]},
+        "targets": [{"verify": verdict(), "device_accuracy": accuracy}, {"verify": verdict(), "device_accuracy": None}],
+        "stages": [{"stage": "data", "reused": True}, {"stage": "float", "reused": False}],
+        "problems": ["accuracy: 2.0 points below float, the gate allows 1.0."],
+        "report": "build/digits/report.html",
+    }
+
+    def run_recipe(recipe: Path, **options: Any) -> types.SimpleNamespace:
+        asked.update(options, recipe=recipe)
+        return types.SimpleNamespace(as_json=lambda: found, exit_code=1)
+
+    fake = types.ModuleType("pipeline.run")
+    fake.run_recipe = run_recipe  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pipeline.run", fake)
+    assert cli.main(["run", "recipe.yaml", "--board", "a", "b", "--board", "c", "--until", "golden", "--force"]) == 1
+    shown = capsys.readouterr().out
+    assert "  float         99.44 %  358 of 360\n  qat           99.44 %  358 of 360  <- this one\n" in shown
+    assert shown.count("exact  m.tflite on native (aot)") == 2
+    assert shown.count("358 of 360 right on the board, 358 on the host, 0 differ") == 1
+    assert "2 stages, 1 reused" in shown
+    assert shown.endswith("the gate allows 1.0.\n\nreport: build/digits/report.html\n")
+    del asked["progress"]
+    assert asked == {
+        "recipe": Path("recipe.yaml"),
+        "boards": ("a", "b", "c"),
+        "until": "golden",
+        "out": None,
+        "force": True,
+    }
+    assert cli.main(["run", "recipe.yaml", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == found
+
+
 def test_numbers_that_json_lacks_become_strings(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
