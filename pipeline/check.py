@@ -1,7 +1,7 @@
 """Can this model run on this board, and if not why - before anything is built.
 
-What the model needs is known to the byte: constants and arena. What the firmware around it and the kernels' code need is
-estimated on the high side; the linker has the last word when the project is built.
+What the model needs is known to the byte: constants and arena. What the firmware around it and the kernels' code need
+is estimated on the high side; the linker has the last word when the project is built.
 """
 
 from __future__ import annotations
@@ -76,10 +76,11 @@ class CheckResult:
         """Raises:  BudgetError: by how much the model does not fit, and what takes the most."""
         if self.fits:
             return
-        largest = max((*self.flash, *self.ram), key=lambda need: need.bytes)
+        over_flash = self.flash_budget_bytes is not None and self.flash_bytes > self.flash_budget_bytes
+        largest = max(self.flash if over_flash else self.ram, key=lambda need: need.bytes)
         raise BudgetError(
             f"{self.model} on {self.board}: " + " ".join(self.problems),
-            hint=f"a smaller model or a larger board; the largest part is {largest.what} ({largest.bytes:,} bytes).",
+            hint=f"a smaller model or a larger board; the largest part: {largest.what} ({largest.bytes:,} bytes).",
         )
 
     def as_json(self) -> Mapping[str, Any]:
@@ -131,12 +132,12 @@ def check_export(graph: Graph, export: Export, board: Board) -> CheckResult:
             Need("weights and biases", export.weights_bytes, True),
             Need("requantization tables and other constants", export.constant_bytes - export.weights_bytes, True),
             Need(f"code of {kernels} kernels", kernels * KERNEL_CODE_BYTES, False),
-            Need("the firmware around the model", FIRMWARE_FLASH_BYTES, False),
+            Need("firmware around the model", FIRMWARE_FLASH_BYTES, False),
         ),
         ram=(
             Need("tensor arena", export.arena_bytes, True),
             Need("stack", board.stack_bytes, True),
-            Need("the firmware around the model", FIRMWARE_RAM_BYTES, False),
+            Need("firmware around the model", FIRMWARE_RAM_BYTES, False),
         ),
         flash_budget_bytes=board.flash_bytes,
         ram_budget_bytes=board.ram_bytes,

@@ -74,6 +74,15 @@ def tflm_version() -> str:
     return importlib.metadata.version("tflite-micro")
 
 
+def litert_versions() -> dict[str, str]:
+    """The LiteRT packages that are installed, and their versions."""
+    found = {}
+    for distribution, package in _LITERT:
+        if importlib.util.find_spec(package) is not None:
+            found[distribution] = importlib.metadata.version(distribution)
+    return found
+
+
 def require_tflm() -> None:
     """Raises:  ToolError: TFLM's host interpreter is not installed."""
     if not has_tflm():
