@@ -108,7 +108,7 @@ def _check_tools(board: Board) -> None:
             f"building firmware needs {' and '.join(missing)}, which {sys.executable} does not have.",
             hint=tools.install_python(*missing),
         )
-    tools.find(compiler(board))
+    tools.find_compiler(compiler(board))
 
 
 def _has(module: str) -> bool:

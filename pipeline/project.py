@@ -49,8 +49,7 @@ _C_TYPES = {
 _RESERVED = re.compile(
     "auto|break|case|char|const|continue|default|do|double|else|enum|extern|float|for|goto|if|inline|int|long|register|"
     "restrict|return|short|signed|sizeof|static|struct|switch|typedef|union|unsigned|void|volatile|while|main|"
-    "(?:tensorflash|tflash).*",
-    re.IGNORECASE,
+    "(?i:tensorflash|tflash).*"
 )
 
 

@@ -14,13 +14,17 @@ from pipeline.errors import ToolError
 
 @dataclass(frozen=True)
 class Program:
-    """A program that tensorflash runs. apt: Debian's and Ubuntu's packages; brew, winget: None where there is none."""
+    """A program that tensorflash runs. apt: Debian's and Ubuntu's packages; brew, winget: None where there is none.
+
+    specs: of a cross compiler, the file by which one knows that its C library is there.
+    """
 
     name: str
     needed_for: str
     apt: tuple[str, ...]
     brew: str | None
     winget: str | None
+    specs: str | None = None
 
 
 PROGRAMS = {
@@ -33,6 +37,7 @@ PROGRAMS = {
             ("gcc-arm-none-eabi", "libnewlib-arm-none-eabi"),
             "--cask gcc-arm-embedded",
             "Arm.GnuArmEmbeddedToolchain",
+            "nano.specs",
         ),
         Program(
             "riscv64-unknown-elf-gcc",
@@ -40,6 +45,7 @@ PROGRAMS = {
             ("gcc-riscv64-unknown-elf", "picolibc-riscv64-unknown-elf"),
             None,
             None,
+            "picolibc.specs",
         ),
         Program(
             "qemu-system-arm", "running Arm boards", ("qemu-system-arm",), "qemu", "SoftwareFreedomConservancy.QEMU"
@@ -85,18 +91,26 @@ def find(name: str) -> Path:
     return Path(found)
 
 
+def find_compiler(name: str) -> Path:
+    """The path of a C compiler that has its C library.
+
+    Raises:  ToolError: the compiler or the library is not installed.
+    """
+    path = find(name)
+    program = PROGRAMS.get(name)
+    if program is not None and program.specs is not None:
+        answer = _ask(path, f"-print-file-name={program.specs}")
+        if not Path(answer).is_file():  # gcc answers the bare name where there is no such file
+            raise ToolError(f"{name} has no C library ({program.specs}).", hint=install_command(name))
+    return path
+
+
 def version_line(name: str) -> str:
     """The first line of what `name --version` says.
 
     Raises:  ToolError: it is not installed, or does not answer.
     """
-    try:
-        answer = subprocess.run(
-            [str(find(name)), "--version"], capture_output=True, text=True, errors="replace", timeout=60, check=True
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise ToolError(f"{name} --version failed: {error}.", hint=install_command(name)) from error
-    return answer.stdout.partition("\n")[0].strip()
+    return _ask(find(name), "--version").partition("\n")[0]
 
 
 def version(name: str) -> str:
@@ -107,3 +121,15 @@ def version(name: str) -> str:
     line = version_line(name)
     numbers = re.findall(r"\d+(?:\.\d+)+", re.sub(r"\(.*?\)", "", line)) or re.findall(r"\d+(?:\.\d+)+", line)
     return numbers[0] if numbers else line
+
+
+def _ask(program: Path, question: str) -> str:
+    try:
+        answer = subprocess.run(
+            [str(program), question], capture_output=True, text=True, errors="replace", timeout=60, check=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ToolError(
+            f"{program} {question} failed: {error}.", hint=f"repair it: {install_command(program.name)}"
+        ) from error
+    return answer.stdout.strip()
