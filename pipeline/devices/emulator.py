@@ -13,8 +13,8 @@ from pipeline.board import Board, Emulator
 from pipeline.devices.process import ProcessStream, start
 from pipeline.errors import DeviceError
 from pipeline.model import Image
+from pipeline.tools import find
 
-_PACKAGES = {"qemu-system-arm": "qemu-system-arm", "qemu-system-riscv32": "qemu-system-misc"}
 _CONNECT_TIMEOUT_S = 20.0
 
 
@@ -22,7 +22,7 @@ def command(emulator: Emulator, elf: Path, serial: Sequence[str], *, count: bool
     """QEMU's command line. Without `count` it is up to three times as fast, and ticks mean nothing."""
     icount = ["-icount", f"shift={emulator.icount_shift}"] if count else []
     return [
-        emulator.program, "-M", emulator.machine, *emulator.args, "-kernel", str(elf), "-display", "none",
+        str(find(emulator.program)), "-M", emulator.machine, *emulator.args, "-kernel", str(elf), "-display", "none",
         "-monitor", "none", "-nic", "none", "-semihosting-config", "enable=on,target=native", *icount, *serial,
     ]  # fmt: skip
 
@@ -41,7 +41,7 @@ def open_fifos(
         fds.append(os.open(folder / name, os.O_RDWR | os.O_NONBLOCK))
     try:
         arguments = command(emulator, image.elf.resolve(), ["-serial", "null"], count=count)
-        process = start(arguments, folder, log, missing_hint=_install(emulator))
+        process = start(arguments, folder, log)
     except BaseException:
         for fd in fds:
             os.close(fd)
@@ -55,7 +55,7 @@ def open_uart(
     """Starts the board with its UART on a local socket. It waits for the connection, so that no byte is lost."""
     serial = ["-chardev", "socket,id=frames,path=frames.sock,server=on,wait=on", "-serial", "chardev:frames"]
     arguments = command(emulator, image.elf.resolve(), serial, count=count)
-    process = start(arguments, folder, log, missing_hint=_install(emulator))
+    process = start(arguments, folder, log)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         deadline = time.monotonic() + _CONNECT_TIMEOUT_S
@@ -75,10 +75,3 @@ def open_uart(
         process.wait()
         raise
     return ProcessStream(process, fd, fd, name=board.id, log=Path(log.name))
-
-
-def _install(emulator: Emulator) -> str:
-    package = _PACKAGES.get(emulator.program)
-    if package is None:
-        return f"install {emulator.program} and put it on the PATH."
-    return f"sudo apt-get install --no-install-recommends {package} (elsewhere: QEMU 7.2 or newer)."

@@ -112,7 +112,6 @@ def start(
     folder: Path,
     log: IO[bytes],
     *,
-    missing_hint: str,
     stdin: int = subprocess.DEVNULL,
     stdout: int | None = None,
 ) -> subprocess.Popen[bytes]:
@@ -120,10 +119,10 @@ def start(
 
     On Linux it ends with the thread that started it, even when that is killed.
 
-    Raises:  ToolError: there is no such program.
+    Raises:  ToolError: there is no such program, or it cannot be executed.
     """
     if shutil.which(command[0]) is None:
-        raise ToolError(f"{command[0]} was not found.", hint=missing_hint)
+        raise ToolError(f"{command[0]} is gone, or cannot be executed.", hint="build or install it again.")
     log.write(f"$ {' '.join(command)}\n".encode())
     log.flush()
     try:
@@ -136,7 +135,7 @@ def start(
             start_new_session=True,
         )
     except OSError as error:
-        raise ToolError(f"{command[0]} could not be started: {error.strerror}.", hint=missing_hint) from error
+        raise ToolError(f"{command[0]} could not be started: {error.strerror}.") from error
 
 
 def open_pipes(command: Sequence[str], folder: Path, log: IO[bytes], *, name: str) -> ProcessStream:
@@ -148,7 +147,6 @@ def open_pipes(command: Sequence[str], folder: Path, log: IO[bytes], *, name: st
             command,
             folder,
             log,
-            missing_hint="build the firmware again: its file is gone or cannot be executed.",
             stdin=its_input,
             stdout=its_output,
         )
