@@ -301,11 +301,13 @@ def project(found: Json, paint: Paint) -> str:
 def doctor(found: Json, paint: Paint) -> str:
     """`tensorflash doctor`."""
     findings = found["findings"]
-    width = max(len(f["name"]) for f in findings)
+    names, versions = (max(len(f[key] or "-") for f in findings) for key in ("name", "found"))
     lines = []
     for f in findings:
         mark = paint("good", "ok     ") if f["ok"] else paint("bad", "missing")
-        lines.append(f"  {mark}  {f['name']:<{width}}  {f['found'] or '-':<12}  {paint('dim', f['needed_for'])}")
+        lines.append(
+            f"  {mark}  {f['name']:<{names}}  {f['found'] or '-':<{versions}}  {paint('dim', f['needed_for'])}"
+        )
     missing = [f for f in findings if not f["ok"]]
     if missing:
         lines += ["", "to install what is missing:"]
