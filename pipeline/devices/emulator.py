@@ -23,7 +23,7 @@ def command(emulator: Emulator, elf: Path, serial: Sequence[str], *, count: bool
     icount = ["-icount", f"shift={emulator.icount_shift}"] if count else []
     return [
         str(find(emulator.program)), "-M", emulator.machine, *emulator.args, "-kernel", str(elf), "-display", "none",
-        "-monitor", "none", "-nic", "none", "-semihosting-config", "enable=on,target=native", *icount, *serial,
+        "-monitor", "none", "-semihosting-config", "enable=on,target=native", *icount, *serial,
     ]  # fmt: skip
 
 

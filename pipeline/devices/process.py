@@ -102,7 +102,9 @@ class ProcessStream:
             what = f"ended with exit code {code}" if code >= 0 else f"was killed by signal {-code}"
         except subprocess.TimeoutExpired:
             what = "closed its stream"
-        words = self._log.read_text(errors="backslashreplace").splitlines()[-_SHOWN_LINES:]
+        _, *words = self._log.read_text(errors="backslashreplace").splitlines() or [""]
+        if len(words) > _SHOWN_LINES:  # the reason comes first, or last: after a crash QEMU lists registers
+            words = [*words[: _SHOWN_LINES // 2], "...", *words[-_SHOWN_LINES // 2 :]]
         said = ":\n" + "\n".join(f"    {line}" for line in words) if words else " without a word."
         return DeviceError(f"{self._name}: the process {what}{said}", hint=f"its whole log is {self._log}.")
 
