@@ -15,6 +15,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -122,9 +123,14 @@ def _smallest_arena(answer: Callable[[int], bytes]) -> int:
             return status, said.read(), answered.read()
 
     expected = tried(GENEROUS_ARENA_BYTES)
+    if os.WIFSIGNALED(expected[0]):
+        raise RuntimeError(f"crashed ({signal.Signals(os.WTERMSIG(expected[0])).name})")
     if expected[0] != 0:
-        raise MemoryError(f"no answer with an arena of {GENEROUS_ARENA_BYTES:,} bytes")
-    low, high = 0, GENEROUS_ARENA_BYTES
+        os.write(2, expected[1])
+        raise RuntimeError(f"no answer with an arena of {GENEROUS_ARENA_BYTES:,} bytes")
+    low, high = 0, 1024
+    while high < GENEROUS_ARENA_BYTES and tried(high) != expected:
+        low, high = high, 2 * high
     while high - low > 16:
         middle = (low + high) // 32 * 16
         low, high = (low, middle) if tried(middle) == expected else (middle, high)
