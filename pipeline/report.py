@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, with_config
+from pydantic import ConfigDict, FiniteFloat, TypeAdapter, with_config
 from typing_extensions import NotRequired, TypedDict  # pydantic needs this one before Python 3.12
 
 from pipeline import report_page
@@ -68,7 +68,7 @@ class Method(TypedDict):
     """One way to have the network: name is "float", "ptq" or "qat". accuracy is a fraction, of the test set."""
 
     name: str
-    accuracy: float
+    accuracy: FiniteFloat
     correct: int
     total: int
     file_bytes: int
@@ -88,8 +88,8 @@ class Representative(TypedDict):
 class Gate(TypedDict):
     """The accuracy the recipe insists on: float accuracy - int8 accuracy, as fractions."""
 
-    max_accuracy_drop: float
-    accuracy_drop: float
+    max_accuracy_drop: FiniteFloat
+    accuracy_drop: FiniteFloat
     passed: bool
 
 
@@ -142,9 +142,9 @@ class Divergence(TypedDict):
 class Instructions(TypedDict):
     """Of one inference."""
 
-    median: int | float
-    min: int | float
-    max: int | float
+    median: int | FiniteFloat
+    min: int | FiniteFloat
+    max: int | FiniteFloat
 
 
 @with_config(_OPEN)
@@ -196,7 +196,7 @@ class Kernel(TypedDict):
     output_shape: Sequence[int]
     macs: int
     weight_bytes: int
-    instructions: NotRequired[int | float | None]
+    instructions: NotRequired[int | FiniteFloat | None]
 
 
 @with_config(_CLOSED)
@@ -294,7 +294,7 @@ class Report(TypedDict):
     versions: Mapping[str, str]
     tools: Mapping[str, str]
     hashes: Mapping[str, str]
-    timing: Mapping[str, float]
+    timing: Mapping[str, FiniteFloat]
 
 
 def write(report: Mapping[str, Any], out: Path) -> None:

@@ -99,8 +99,8 @@ def _compact(number: float) -> Markup:
     return Markup('<span class="n" title="{}">{}{}</span>').format(_count(number), digits, unit)
 
 
-def _percent(fraction: float | str, digits: int = 2) -> str:
-    return fraction if isinstance(fraction, str) else f"{100 * fraction:.{digits}f} %"
+def _percent(fraction: float, digits: int = 2) -> str:
+    return f"{100 * fraction:.{digits}f} %"
 
 
 def _shape(sizes: Sequence[int]) -> str:
@@ -297,7 +297,7 @@ def _history(history: Json) -> dict[str, Any] | None:
         if length:
             begins.append((training, epochs, length))
             curves += [(training, metric, epochs, values) for metric, values in sorted(history[training].items())
-                       if "loss" in metric]  # fmt: skip
+                       if "loss" in metric and values]  # fmt: skip
             epochs += length
     drawable = [v for *_, values in curves for v in values if _positive(v)]
     if not drawable:
@@ -418,7 +418,7 @@ def _memory(title: str, parts: Iterable[tuple[str, int]], used: int | None, budg
         "budget": budget,
         "over": budget is not None and used is not None and used > budget,
         "of_budget": used / budget if used is not None and budget else None,
-        "mark": budget / whole if budget else None,
+        "mark": None if budget is None else budget / whole,
         "share": share,
         "magnified": bool(budget) and bool(known) and share < 0.5,
         "parts": [
@@ -568,12 +568,11 @@ def _ticks(top: int) -> list[int]:
 
 
 def _timing(timing: Json) -> dict[str, Any]:
-    total = sum(seconds for seconds in timing.values() if isinstance(seconds, (int, float)))
+    total = sum(timing.values())
     return {
         "total": total,
         "stages": [
             {"name": name, "seconds": seconds, "share": seconds / total if total else 0.0}
             for name, seconds in timing.items()
-            if isinstance(seconds, (int, float))
         ],
     }

@@ -82,12 +82,35 @@ def without_targets() -> dict[str, Any]:
     return {**report_sample.exact(), "targets": []}
 
 
+def odd() -> dict[str, Any]:
+    """Everything that can be nothing is nothing, and what need not fit together does not."""
+    mapping = report_sample.exact()
+    mapping.update(labels=["only one"], versions={}, tools={}, hashes={}, timing={})
+    mapping["model"].update(macs=0, weights_bytes=0, inputs=[], outputs=[])
+    mapping["quantization"].update(
+        methods=[{"name": "ptq", "accuracy": 0.0, "correct": 0, "total": 0, "file_bytes": 0, "chosen": True}],
+        confusion=[[0, 0, 0], [1], []],
+        history={"float": {"loss": [], "val_loss": [float("nan")]}, "qat": {"loss": [0.1]}},
+        representative=None,
+        gate=None,
+    )
+    first, second = mapping["targets"]
+    first.update(kernels=[], sections={}, ladder=[])
+    first["arena"].update(bytes=0, lower_bound=0, steps=0)
+    first["arena"]["slots"] = [{"name": "", "offset": 0, "bytes": 0, "first": -1, "last": 0}]
+    first["verify"].update(macs=0, weights_bytes=0, model_flash_bytes=None, litert=None, arena_bytes=0)
+    second.update(kernels=[], layers=[], device_accuracy=None)
+    second["board"].update(flash_bytes=0, ram_bytes=0)
+    return mapping
+
+
 SAMPLES = [
     report_sample.exact,
     report_sample.divergent,
     report_sample.given_model,
     many_boards,
     without_targets,
+    odd,
 ]
 
 
