@@ -52,6 +52,7 @@ MUTANTS = [
     ("AVERAGE_POOL_2D", "average_pool_2d_s8.c", "acc - count / 2", "acc + count / 2"),
     ("AVERAGE_POOL_2D", "average_pool_2d_s8.c", "(fy_end - fy_first) *", "p->filter_height *"),
     ("MAX_POOL_2D", "max_pool_2d_s8.c", "max = INT8_MIN", "max = 0"),
+    ("MAX_POOL_2D", "max_pool_2d_s8.c", "c < p->channels", "c <= p->channels"),
     ("MEAN", "mean_s8.c", "i * p->run_stride", "i"),
     ("MEAN", "mean_s8.c", "k, p->kept_sizes, p->kept_strides", "0, p->kept_sizes, p->kept_strides"),
 ]  # fmt: skip
