@@ -1,0 +1,93 @@
+"""Boards: what comes with tensorflash is sound, and a mistake in a board file is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline import board
+from pipeline.errors import BoardError
+
+IDS = [
+    "native",
+    "qemu_cortex_m0",
+    "qemu_cortex_m3",
+    "qemu_cortex_m33",
+    "qemu_cortex_m4",
+    "qemu_cortex_m55",
+    "qemu_cortex_m7",
+    "qemu_riscv32",
+]
+BAD_BOARDS = sorted((Path(__file__).parent / "bad_boards").glob("*.toml"))
+
+
+def test_the_boards_are_the_host_and_then_the_emulated_ones() -> None:
+    assert [b.id for b in board.all_boards()] == IDS
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_a_board_is_loaded_by_its_id_and_equal_to_the_one_in_the_list(name: str) -> None:
+    assert board.load(name) == next(b for b in board.all_boards() if b.id == name)
+
+
+@pytest.mark.parametrize("name", IDS[1:])
+def test_an_emulated_board_counts_a_billion_instructions_without_doubt(name: str) -> None:
+    emulator = board.load(name).emulator
+    assert emulator is not None
+    instruction_ns = 2**emulator.icount_shift
+    assert 2**32 * emulator.tick_ns / instruction_ns >= 1e9  # before the 32-bit counter wraps
+    # A difference of ticks is off by less than one tick; rounding is right if that is at most half an instruction.
+    assert emulator.tick_ns == instruction_ns or emulator.tick_ns <= instruction_ns / 2
+
+
+def test_features_are_what_the_cores_have() -> None:
+    features = {b.id: set(b.features) for b in board.all_boards()}
+    assert features["qemu_cortex_m0"] == features["qemu_cortex_m3"] == features["qemu_riscv32"] == set()
+    assert features["qemu_cortex_m4"] == {"dsp", "fpu"}
+    assert features["qemu_cortex_m55"] == {"dsp", "fpu", "mve"}
+
+
+def test_only_the_host_has_no_budget() -> None:
+    assert [b.id for b in board.all_boards() if b.flash_bytes is None or b.ram_bytes is None] == ["native"]
+    assert board.load("native").is_host
+
+
+def test_an_unknown_board_is_answered_with_the_nearest_and_all_names() -> None:
+    with pytest.raises(BoardError, match="no board 'qemu_cortexm4'; the boards are native, qemu_cortex_m0") as caught:
+        board.load("qemu_cortexm4")
+    assert caught.value.hint == "--board qemu_cortex_m4"
+    with pytest.raises(BoardError) as caught:
+        board.load("zzz")
+    assert "tensorflash boards" in str(caught.value)
+
+
+def test_a_board_file_of_ones_own_is_loaded_by_its_path(tmp_path: Path) -> None:
+    source = Path(board.__file__).parent / "boards" / "qemu_cortex_m3.toml"
+    mine = tmp_path / "mine.toml"
+    mine.write_text(source.read_text().replace('"qemu_cortex_m3"', '"mine"').replace("262_144 ", "131_072 "))
+    assert board.load(mine).ram_bytes == board.load(str(mine)).ram_bytes == 131_072
+
+
+@pytest.mark.parametrize("path", BAD_BOARDS, ids=[p.stem for p in BAD_BOARDS])
+def test_a_mistake_in_a_board_file_is_named(path: Path) -> None:
+    expected = path.read_text().partition("\n")[0].removeprefix("# expect: ")
+    with pytest.raises(BoardError) as caught:
+        board.load(path)
+    assert expected in str(caught.value)
+    assert str(path) in caught.value.message
+    assert caught.value.exit_code == 2
+
+
+def test_a_file_that_is_no_board_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BoardError, match="cannot be read: No such file"):
+        board.load(tmp_path / "absent.toml")
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(BoardError, match="cannot be read: Is a directory"):
+        board.load(tmp_path / "folder.toml")
+    (tmp_path / "binary.toml").write_bytes(bytes(range(256)))
+    with pytest.raises(BoardError, match="not a TOML file"):
+        board.load(tmp_path / "binary.toml")
+    (tmp_path / "huge.toml").write_bytes(b"#" * 70_000)
+    with pytest.raises(BoardError, match="at most 65536 bytes"):
+        board.load(tmp_path / "huge.toml")
