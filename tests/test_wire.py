@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import wire
-from pipeline.wire import Command, Counter, Frame, WireError
+from pipeline.wire import Command, Counter, Frame, Status, WireError
 
 FIRMWARE = Path(__file__).parents[1] / "firmware"
 # Bytes where COBS has something to do: runs without a zero around its 254, and zeros.
@@ -125,3 +125,10 @@ def test_random_lines_are_no_frames() -> None:
     chance = random.Random(1)
     for _ in range(2000):
         assert wire.decode(chance.randbytes(chance.randrange(1, 300)).replace(b"\0", b"\1")) is None
+
+
+def test_the_documented_numbers_are_these() -> None:
+    text = (FIRMWARE.parent / "docs/protocol.md").read_text()
+    commands, _, statuses = text.partition("## Status")
+    assert re.findall(r"^\| (\d+) ([A-Z_]+) \|", commands, re.MULTILINE) == [(str(c.value), c.name) for c in Command]
+    assert re.findall(r"^\| (\d+) \| ([A-Z_]+) \|", statuses, re.MULTILINE) == [(str(s.value), s.name) for s in Status]
