@@ -127,15 +127,26 @@ class VerifiedModel(TypedDict):
 
 @with_config(_OPEN)
 class Divergence(TypedDict):
-    """The first byte that differs, in the earliest op that differs on that sample."""
+    """The first byte that differs, in the earliest op that differs on that sample; a string is a NaN or infinity."""
 
     sample: int
     op_index: int
     op: str
     tensor: str
     index: int
-    expected: int | float
-    actual: int | float
+    expected: int | float | str
+    actual: int | float | str
+
+
+@with_config(_OPEN)
+class OpDifference(TypedDict):
+    """The first op that differs in LiteRT, and by how much at most on that sample."""
+
+    sample: int
+    op_index: int
+    op: str
+    tensor: str
+    max_abs_diff: int | float
 
 
 @with_config(_OPEN)
@@ -149,13 +160,15 @@ class Instructions(TypedDict):
 
 @with_config(_OPEN)
 class LiteRt(TypedDict):
-    """The host LiteRT interpreter on the same samples: reported, never required equal."""
+    """The host LiteRT interpreter on the same samples: reported, never required equal. reason: why there is none."""
 
     package: str | None
     version: str | None
     kernels: str | None
     mismatched_samples: int | None
     max_abs_diff: int | float | None
+    first_difference: NotRequired[OpDifference | None]
+    reason: NotRequired[str | None]
 
 
 @with_config(_OPEN)

@@ -378,7 +378,7 @@ def _rung(rung: Json) -> dict[str, Any]:
         state = "bad" if rung.get("required", True) else "note"
     else:
         state = "good"
-    return {"required": True, **rung, "state": state}
+    return {**rung, "state": state}
 
 
 def _flash(target: Json) -> dict[str, Any]:

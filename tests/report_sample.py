@@ -133,7 +133,10 @@ def given_model() -> dict[str, Any]:
                        "ram_bytes": None}  # fmt: skip
     target["runtime"] = target["verify"]["runtime"] = "tflm"
     target["verify"].update(board="native", instructions=None, flash_bytes=None, ram_bytes=None, stack_bytes=None,
-                            model_flash_bytes=None, model_ram_bytes=None, litert=None)  # fmt: skip
+                            model_flash_bytes=None, model_ram_bytes=None,
+                            litert={"package": None, "version": None, "kernels": None, "mismatched_samples": None,
+                                    "max_abs_diff": None, "first_difference": None,
+                                    "reason": "not installed"})  # fmt: skip
     target["ladder"] = target["ladder"][:3]
     target["arena"]["slots"] = []
     target["device_accuracy"] = None
@@ -166,7 +169,10 @@ def _target(board: str, title: str, core: str, flash_bytes: int, ram_bytes: int)
             "macs": sum(op[5] for op in OPS),
             "golden": "tflite-micro 0.dev20260101",
             "litert": {"package": "tflite-runtime", "version": "2.14.0", "kernels": "reference",
-                       "mismatched_samples": 3, "max_abs_diff": 1},
+                       "mismatched_samples": 3, "max_abs_diff": 1, "reason": None,
+                       "first_difference": {"sample": 41, "op_index": 10, "op": "FULLY_CONNECTED",
+                                            "tensor": "digits/hidden/Relu;digits/hidden/BiasAdd",
+                                            "max_abs_diff": 1}},
             "layers_compared": len(OPS),
             "layer_mismatches": 0,
             "weights_bytes": weights,

@@ -8,12 +8,15 @@ import re
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
-from pipeline import report
+from pipeline import report, verify
 from pipeline.errors import RequestError
+from pipeline.model import Divergence, Verdict
 from tests import report_sample
 
 VOID = {"meta", "link", "br", "img", "input", "hr", "col"}
@@ -219,6 +222,32 @@ def test_the_page_names_the_first_divergence_and_everything_else_that_is_wrong(t
     assert "✕ 3 of 10 differ" in page.text
     assert "408 B too much" in page.text
     assert "exact on" not in page.text
+
+
+def test_the_page_says_where_litert_differs_or_why_there_is_none(tmp_path: Path) -> None:
+    page, _, _ = written(report_sample.exact(), tmp_path)
+    assert "LiteRT differs first in op 10 (FULLY_CONNECTED), hidden/Relu, on sample 41: by at most 1." in page.text
+    page, _, _ = written(report_sample.given_model(), tmp_path)
+    assert "No LiteRT interpreter beside it: not installed" in page.text
+
+
+def test_what_verify_prints_is_what_the_report_takes() -> None:
+    export = SimpleNamespace(
+        runtime="aot", macs=1, arena_bytes=16, weights_bytes=4, model=SimpleNamespace(path="m.tflite", sha256="0")
+    )
+    printed = verify.as_json(
+        model=export.model,
+        board="native",
+        export=export,
+        golden=SimpleNamespace(source="tflite-micro"),
+        verdict=Verdict(1, 1, 4, float("inf"), 1, 1, 1, Divergence(0, 0, "ADD", "sum", 0, 1.0, float("nan"))),
+        litert=verify.CrossCheck(reason="not installed"),
+        image=SimpleNamespace(flash_bytes=1, ram_bytes=1, model_flash_bytes=1, model_ram_bytes=1),
+        instructions=[3, 4, 5],
+        stack_bytes=None,
+    )
+    assert TypeAdapter(report.Verify).validate_python(printed) == printed
+    assert report.divergence(printed["first_divergence"]).endswith("element 0 is nan, should be 1.0.")
 
 
 def test_problems_are_empty_only_if_all_is_well() -> None:
