@@ -330,7 +330,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--board", metavar="ID", nargs="+", action="extend", default=[], help="these boards instead of the recipe's"
     )
-    run.add_argument("--until", metavar="STAGE", help="stop after this stage")
+    run.add_argument("--until", metavar="STAGE", help="stop after train, golden, build, verify or report")
     run.add_argument("--out", metavar="DIR", type=Path, help="the work folder (default: build/<recipe's name>)")
     run.add_argument("--force", action="store_true", help="do every stage again, also those that are done")
 

@@ -204,7 +204,7 @@ def verdict(found: Json, paint: Paint) -> str:
     rows += [
         ("MACs", f"{found['macs']:,}"),
         ("flash", f"{found['flash_bytes']:,} bytes, {found['model_flash_bytes']:,} of them the model's"),
-        ("RAM", f"{found['ram_bytes']:,} bytes, {found['model_ram_bytes']:,} of them the model's"),
+        ("RAM", f"{found['ram_bytes']:,} bytes and the stack, {found['model_ram_bytes']:,} of them the model's"),
     ]
     if found["stack_bytes"] is not None:
         rows.append(("stack", f"{found['stack_bytes']:,} bytes at the deepest"))
@@ -234,34 +234,30 @@ def divergence(found: Json) -> str:
 def run(found: Json, paint: Paint) -> str:
     """`tensorflash run`: accuracies, one line a target, and where the report lies."""
     lines: list[str] = [paint("bold", clean(found["recipe"], 100))]
-    quantization = found.get("quantization")
+    quantization = found["quantization"]
     if quantization:
         lines += ["", "accuracy on the test set"]
         for method in quantization["methods"]:
             share = f"{100 * method['accuracy']:.2f} %  {method['correct']:,} of {method['total']:,}"
-            lines.append(f"  {method['name']:<13} {share}{'  <- this one' if method.get('chosen') else ''}")
-    if found.get("targets"):
-        lines.append("")
-    for target in found.get("targets", ()):
-        lines.append(verdict(target["verify"], paint))
-        device = target.get("device_accuracy")
+            lines.append(f"  {method['name']:<13} {share}{'  <- this one' if method['chosen'] else ''}")
+    for target in found["targets"]:
+        lines += ["", verdict(target["verify"], paint)]
+        device = target["device_accuracy"]
         if device:
-            lines += _facts(
-                [
-                    (
-                        "test set",
-                        f"{device['correct']:,} of {device['total']:,} right on the board, "
-                        f"{device['host_correct']:,} on the host, {device['mismatched_samples']:,} differ",
-                    )
-                ]
+            text = (
+                f"{device['correct']:,} of {device['total']:,} right on the board, "
+                f"{device['host_correct']:,} on the host, {device['mismatched_samples']:,} differ"
             )
-    if found.get("stages"):
-        reused = sum(1 for s in found["stages"] if s["reused"])
-        lines += ["", f"{count(len(found['stages']), 'stage')}, {reused} reused from an earlier run"]
-    if found.get("problems"):
+            lines += _facts([("test set", text)])
+    reused = sum(1 for s in found["stages"] if s["reused"])
+    lines += ["", f"{count(len(found['stages']), 'step')}, {reused} of them reused from an earlier run"]
+    if found["problems"]:
         lines += ["", *(paint("bad", clean(p, 200)) for p in found["problems"])]
-    if found.get("report"):
-        lines += ["", f"report: {found['report']}"]
+    elif found["report"] is not None:
+        boards_proved = ", ".join(dict.fromkeys(t["board"] for t in found["targets"]))
+        lines += ["", f"{paint('good', 'proved')}  the same bytes on {boards_proved} as on the host"]
+    if found["report"] is not None:
+        lines.append(f"report: {found['report']}")
     return "\n".join(lines)
 
 

@@ -156,6 +156,15 @@ def test_help_names_every_command_and_exit_code(capsys: pytest.CaptureFixture[st
     assert all(f"\n  {code} " in text for code in (0, 1, 2, 3, 70, 130))
 
 
+def test_the_help_of_run_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    from pipeline.run import STAGES
+
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"stop after {', '.join(STAGES[:-1])} or {STAGES[-1]}" in text
+
+
 def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["--version"])
@@ -444,7 +453,10 @@ def test_run_shows_accuracies_each_target_and_where_the_report_lies(
     found = {
         "recipe": "recipe.yaml",
         "quantization": {"methods": [{**method, "name": "float"}, {**method, "name": "qat", "chosen": True}]},
-        "targets": [{"verify": verdict(), "device_accuracy": accuracy}, {"verify": verdict(), "device_accuracy": None}],
+        "targets": [
+            {"board": "native", "verify": verdict(), "device_accuracy": accuracy},
+            {"board": "other", "verify": verdict(), "device_accuracy": None},
+        ],
         "stages": [{"stage": "data", "reused": True}, {"stage": "float", "reused": False}],
         "problems": ["accuracy: 2.0 points below float, the gate allows 1.0."],
         "report": "build/digits/report.html",
@@ -462,8 +474,8 @@ def test_run_shows_accuracies_each_target_and_where_the_report_lies(
     assert "  float         99.44 %  358 of 360\n  qat           99.44 %  358 of 360  <- this one\n" in shown
     assert shown.count("exact  m.tflite on native (aot)") == 2
     assert shown.count("358 of 360 right on the board, 358 on the host, 0 differ") == 1
-    assert "2 stages, 1 reused" in shown
-    assert shown.endswith("the gate allows 1.0.\n\nreport: build/digits/report.html\n")
+    assert "2 steps, 1 of them reused" in shown
+    assert shown.endswith("the gate allows 1.0.\nreport: build/digits/report.html\n")
     del asked["progress"]
     assert asked == {
         "recipe": Path("recipe.yaml"),
@@ -474,6 +486,10 @@ def test_run_shows_accuracies_each_target_and_where_the_report_lies(
     }
     assert cli.main(["run", "recipe.yaml", "--json"]) == 1
     assert json.loads(capsys.readouterr().out) == found
+
+    found["problems"] = []
+    cli.main(["run", "recipe.yaml"])
+    assert "\nproved  the same bytes on native, other as on the host\nreport: " in capsys.readouterr().out
 
 
 def test_numbers_that_json_lacks_become_strings(
