@@ -1,0 +1,59 @@
+/* tiny_net.tflite for TensorFlow Lite Micro, by tensorflash 0.1.0. Do not edit.
+ * sha256 5fc3a7ef2954d17ad1ca22e9ffbd783d327f00eb6e111e52a28a795f20c43c14
+ * made by made_for_a_test */
+#ifndef TINY_NET_H
+#define TINY_NET_H
+
+#include "model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Measured with tflite-micro 1.2.3 on a 64-bit host; a trace build keeps all tensors.
+ * A 32-bit core with TFLM's reference kernels needs less, optimized kernels may need more: if tiny_net_init()
+ * fails, define a larger one. tiny_net_model.arena_used_bytes() tells what was taken. */
+#ifndef TINY_NET_ARENA_BYTES
+#ifdef TFLASH_TRACE
+#define TINY_NET_ARENA_BYTES 2048u
+#else
+#define TINY_NET_ARENA_BYTES 1456u
+#endif
+#endif
+
+/* left: int8 [1, 4] */
+#define TINY_NET_INPUT_0_ELEMENTS 4u
+#define TINY_NET_INPUT_0_BYTES 4u
+#define TINY_NET_INPUT_0_SCALE 1.0e-01f
+#define TINY_NET_INPUT_0_ZERO_POINT (-3)
+
+/* right: int8 [1, 4] */
+#define TINY_NET_INPUT_1_ELEMENTS 4u
+#define TINY_NET_INPUT_1_BYTES 4u
+#define TINY_NET_INPUT_1_SCALE 2.0e-01f
+#define TINY_NET_INPUT_1_ZERO_POINT (0)
+
+/* first: int8 [1, 3] */
+#define TINY_NET_OUTPUT_0_ELEMENTS 3u
+#define TINY_NET_OUTPUT_0_BYTES 3u
+#define TINY_NET_OUTPUT_0_SCALE 3.0e-01f
+#define TINY_NET_OUTPUT_0_ZERO_POINT (-4)
+
+/* second: int8 [1, 3] */
+#define TINY_NET_OUTPUT_1_ELEMENTS 3u
+#define TINY_NET_OUTPUT_1_BYTES 3u
+#define TINY_NET_OUTPUT_1_SCALE 3.0e-01f
+#define TINY_NET_OUTPUT_1_ZERO_POINT (-4)
+
+extern const struct tflash_model tiny_net_model;
+
+int tiny_net_init(void);
+int tiny_net_invoke(void);
+void *tiny_net_input(uint8_t index);
+const void *tiny_net_output(uint8_t index);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* TINY_NET_H */
