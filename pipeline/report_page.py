@@ -81,7 +81,9 @@ def _bytes(number: int) -> str:
         if abs(size) < 1024:
             break
         size, unit = size / 1024, larger
-    return f"{size:,.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f}".removesuffix(".0") + f" {unit}"
+    digits = 0 if unit == "B" or size >= 100 else 1 if size >= 10 else 2
+    text = f"{size:,.{digits}f}"
+    return f"{text.rstrip('0').rstrip('.') if digits else text} {unit}"
 
 
 def _size(number: int) -> Markup:
