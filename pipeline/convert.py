@@ -57,7 +57,9 @@ def to_int8(model: Any, representative: Array, path: Path) -> tflite.Graph:
     try:
         require_int8(graph)
     except ModelError as error:
-        raise type(error)(f"the converter's result is not int8: {error.message}", hint=_LEFT_FLOAT) from error
+        names = sorted({op.name for op in graph.ops if _is_float(graph, op)} - {"QUANTIZE", "DEQUANTIZE"})
+        ops = f" ({', '.join(names)} stayed float)" if names else ""
+        raise type(error)(f"the converter's result is not int8{ops}: {error.message}", hint=_LEFT_FLOAT) from error
     for index in (*graph.inputs, *graph.outputs):
         if graph.tensor(index).dtype != "int8":
             raise ModelError(f"{path}: {graph.tensor(index).name} is {graph.tensor(index).dtype}, int8 was asked for.")
@@ -68,3 +70,7 @@ _LEFT_FLOAT = (
     "the layer it names has no int8 form, or could not be prepared: put BatchNormalization right after a convolution "
     "that has no activation of its own, activations like swish in a layer of their own, and none after Dense."
 )
+
+
+def _is_float(graph: tflite.Graph, op: tflite.Op) -> bool:
+    return any(i >= 0 and graph.tensor(i).dtype.startswith("float") for i in (*op.inputs, *op.outputs))

@@ -1,0 +1,86 @@
+"""Conversions that go right and wrong, in one process, which loads TensorFlow; tests/test_convert.py reads the JSON.
+
+python convert_cases.py FOLDER
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_model_optimization as tfmot
+import tf_keras
+from tf_keras import layers
+
+from pipeline import convert
+from pipeline.errors import TensorflashError
+
+RANDOM = np.random.default_rng(3)
+SAMPLES = RANDOM.random((8, 6, 6, 1), np.float32)
+
+
+def plain() -> Any:
+    tf_keras.backend.clear_session()
+    tf_keras.utils.set_random_seed(1)
+    image = tf_keras.Input((6, 6, 1))
+    x = layers.Conv2D(4, 3)(image)
+    x = layers.BatchNormalization()(x)
+    x = layers.ReLU()(x)
+    x = layers.Flatten()(x)
+    return tf_keras.Model(image, layers.Dense(3, activation="softmax")(x))
+
+
+def with_sin() -> Any:
+    image = tf_keras.Input((6, 6, 1))
+    x = layers.Lambda(tf.math.sin)(layers.Conv2D(4, 3)(image))
+    return tf_keras.Model(image, layers.Dense(3)(layers.Flatten()(x)))
+
+
+def normalized_dense() -> Any:
+    image = tf_keras.Input((6, 6, 1))
+    x = layers.Dense(8)(layers.Flatten()(image))
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    return tfmot.quantization.keras.quantize_model(tf_keras.Model(image, layers.Dense(3)(x)))
+
+
+def outcome(model: Callable[[], Any], samples: Any, path: Path) -> dict[str, Any]:
+    try:
+        graph = convert.to_int8(model(), samples, path)
+    except TensorflashError as error:
+        return {"error": type(error).__name__, "message": error.message, "hint": error.hint}
+    return {
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "ops": [op.name for op in graph.ops],
+        "inputs": [graph.tensor(i).dtype for i in graph.inputs],
+        "outputs": [graph.tensor(i).dtype for i in graph.outputs],
+        "dtypes": sorted({tensor.dtype for tensor in graph.tensors}),
+    }
+
+
+def main(folder: Path) -> None:
+    holed = SAMPLES.copy()
+    holed[3, 2, 2, 0] = np.nan
+    cases: dict[str, tuple[Callable[[], Any], Any]] = {
+        "plain": (plain, SAMPLES),
+        "plain again": (plain, SAMPLES),
+        "qat": (lambda: tfmot.quantization.keras.quantize_model(plain()), SAMPLES),
+        "no samples": (plain, SAMPLES[:0]),
+        "a NaN": (plain, holed),
+        "sin": (with_sin, SAMPLES),
+        "dense and normalization": (normalized_dense, SAMPLES),
+    }
+    results = {name: outcome(model, samples, folder / "model.tflite") for name, (model, samples) in cases.items()}
+    (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

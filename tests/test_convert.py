@@ -1,0 +1,65 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.train
+
+CASES = Path(__file__).parent / "convert_cases.py"
+
+
+def converted(folder: Path) -> dict[str, Any]:
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    done = subprocess.run(
+        [sys.executable, str(CASES), str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=environment,
+        cwd=CASES.parent.parent,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    results: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    return results
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return converted(tmp_path_factory.mktemp("conversions"))
+
+
+@pytest.mark.parametrize("case", ["plain", "qat"])
+def test_a_conversion_gives_int8_throughout(results: dict[str, Any], case: str) -> None:
+    result = results[case]
+    assert result["ops"] == ["CONV_2D", "RESHAPE", "FULLY_CONNECTED", "SOFTMAX"]
+    assert (result["inputs"], result["outputs"]) == (["int8"], ["int8"])
+    assert result["dtypes"] == ["int32", "int8"]
+
+
+def test_a_conversion_gives_the_same_bytes_again(results: dict[str, Any]) -> None:
+    assert results["plain"]["sha256"] == results["plain again"]["sha256"]
+
+
+@pytest.mark.slow
+def test_a_conversion_gives_the_same_bytes_in_another_process(results: dict[str, Any], tmp_path: Path) -> None:
+    assert converted(tmp_path) == results
+
+
+@pytest.mark.parametrize("case", ["no samples", "a NaN"])
+def test_representative_data_that_would_give_a_float_model_is_refused(results: dict[str, Any], case: str) -> None:
+    assert results[case]["error"] == "DataError"
+    assert "representative data is empty or not finite" in results[case]["message"]
+
+
+def test_a_model_that_stays_float_in_part_is_refused_and_the_op_is_named(results: dict[str, Any]) -> None:
+    result = results["sin"]
+    assert result["error"] == "ModelError" and result["hint"] is not None
+    assert "the converter's result is not int8 (SIN stayed float)" in result["message"]
+
+
+def test_layers_that_training_could_not_prepare_are_calibrated_instead(results: dict[str, Any]) -> None:
+    assert results["dense and normalization"]["dtypes"] == ["int32", "int8"]
