@@ -20,7 +20,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files as package_files
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -235,8 +235,7 @@ def _check_names(export: Export) -> None:
                 hint="rename the .tflite file.",
             )
     for path in (export.header, *export.files):
-        parts = PurePosixPath(path).parts
-        if not re.fullmatch(r"[A-Za-z0-9_./-]{1,200}", path) or path.startswith("/") or {"..", "."} & set(parts):
+        if not re.fullmatch(r"[A-Za-z0-9_./-]{1,200}", path) or {"", ".", ".."} & set(path.split("/")):
             raise RequestError(f"the export has a file called {path!r}, which is not a plain relative path.")
     if export.header not in export.files:
         raise ValueError(f"the export names the header {export.header}, but has no such file")
@@ -297,7 +296,7 @@ def _written_before(out: Path) -> dict[str, str]:
     try:
         record = json.loads((out / PROVENANCE).read_text(encoding="utf-8"))
         written = {str(path): str(digest) for path, digest in record["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RequestError(
             f"{out}: there is something here that tensorflash did not write.", hint="a new or an empty folder for --out"
         ) from error

@@ -73,6 +73,7 @@ def toy_export(
         files=files,
         arena_bytes=arena_bytes,
         arena_lower_bound=32,
+        constant_bytes=16,
         weights_bytes=16,
         macs=0,
         kernels=(),

@@ -1,0 +1,9 @@
+/* Answers the host: the firmware of the environments verify and trace. Written by tensorflash 0.1.0. */
+#include "frames.h"
+#include "port.h"
+#include "toy.h"
+
+int main(void) {
+  tflash_port_init();
+  return tflash_frames_serve(&toy_model, "qemu_cortex_m4");
+}
