@@ -1,0 +1,183 @@
+"""Models and data, right and wrong, in one process, which loads TensorFlow; tests/test_quantize.py reads the JSON.
+
+python quantize_cases.py FOLDER
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+
+import numpy as np
+import tf_keras
+from tf_keras import layers
+
+from pipeline import data, quantize
+from pipeline.errors import TensorflashError
+
+SHAPE = (6, 6, 1)
+RANDOM = np.random.default_rng(1)
+
+MODEL = """
+import tf_keras
+from tf_keras import layers
+
+def build():
+    image = tf_keras.Input((6, 6, 1))
+    x = layers.Conv2D(4, 3, use_bias=False)(image)
+    x = layers.BatchNormalization(momentum=0.9)(x)
+    x = layers.ReLU()(x)
+    x = layers.Flatten()(x)
+    return tf_keras.Model(image, layers.Dense(2, activation="softmax")(x))
+"""
+
+
+class Cases:
+    """Runs tasks in folders of their own and keeps what came of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.results: dict[str, dict[str, Any]] = {}
+
+    def run(self, task: str, name: str, model: dict[str, str], dataset: data.Dataset, **changes: Any) -> Path:
+        out = self.folder / name.replace(" ", "_")
+        out.mkdir()
+        (out / "data").mkdir()
+        data.save(dataset, out / "data")
+        arguments = {
+            "data": str(out / "data"),
+            "model": {"keras": None, "factory": None, "weights": None, **model},
+            "labels": 0,
+            "seed": 1,
+            "threads": 1,
+            "train": None,
+            "quantize": {"epochs": 1, "batch_size": 32, "learning_rate": 1e-3, "representative_samples": 20},
+            **changes,
+        }
+        reported: list[tuple[int, int]] = []
+        try:
+            quantize.TASKS[task](arguments, out, lambda done, total: reported.append((done, total)))
+        except TensorflashError as error:
+            self.results[name] = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
+        else:
+            self.results[name] = {
+                "progress": list(dict.fromkeys(reported)),
+                "files": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in out.iterdir() if p.is_file()},
+                **{p.stem: json.loads(p.read_text()) for p in out.glob("*.json")},
+            }
+        return out
+
+    def source(self, text: str) -> dict[str, str]:
+        """A factory of its own: no two files have one name."""
+        path = self.folder / f"model_{len(list(self.folder.glob('model_*.py')))}.py"
+        path.write_text(text)
+        return {"factory": f"{path}:build"}
+
+
+def samples(count: int, shape: tuple[int, ...] = SHAPE, classes: int = 2) -> data.Samples:
+    x = RANDOM.random((count, *shape), np.float32)
+    return data.Samples(x, np.arange(count) % classes)
+
+
+def dataset(shape: tuple[int, ...] = SHAPE, classes: int = 2) -> data.Dataset:
+    train = samples(64, shape, classes)
+    return data.Dataset(train, samples(20, shape, classes), train.x[:20])
+
+
+def built(layer_list: Callable[[], list[Any]], outputs: int = 1) -> str:
+    """The source of a factory with these layers, which stand in this file."""
+    return (
+        f"import sys; from pathlib import Path; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "import tf_keras, quantize_cases\n"
+        "def build():\n"
+        "    image = tf_keras.Input((6, 6, 1)); x = image\n"
+        f"    for layer in quantize_cases.{layer_list.__name__}(): x = layer(x)\n"
+        f"    return tf_keras.Model(image, [x] * {outputs} if {outputs} > 1 else x)\n"
+    )
+
+
+def many_outputs() -> list[Any]:
+    return [layers.Flatten(), layers.Dense(2)]
+
+
+def one_score() -> list[Any]:
+    return [layers.Flatten(), layers.Dense(1, activation="sigmoid")]
+
+
+def a_picture() -> list[Any]:
+    return [layers.Conv2D(2, 3)]
+
+
+def logits() -> list[Any]:
+    return [layers.Flatten(), layers.Dense(2)]
+
+
+def unknown_to_tfmot() -> list[Any]:
+    return [layers.Flatten(), layers.LayerNormalization(), layers.Dense(2)]
+
+
+def main(folder: Path) -> None:
+    cases, whole = Cases(folder), dataset()
+    train = {"epochs": 3, "batch_size": 16, "learning_rate": 1e-2}
+    model = cases.source(MODEL)
+    trained = cases.run("float", "trained", model, whole, train=train)
+    cases.run("float", "trained again", model, whole, train=train)
+    cases.run("float", "trained with another seed", model, whole, train=train, seed=2)
+    cases.run("float", "logits", cases.source(built(logits)), whole, train=train)
+    cases.run("qat", "qat", model, whole, float=str(trained))
+    cases.run("ptq", "ptq", model, whole, float=str(trained))
+    cases.run("ptq", "no representative", model, data.Dataset(whole.train, whole.test), float=str(trained))
+    cases.run(
+        "qat", "no training data", model, data.Dataset(None, whole.test, whole.representative), float=str(trained)
+    )
+
+    original = quantize._model({"keras": None, **model, "weights": None})
+    original.save(str(folder / "m.h5"))
+    original.save(str(folder / "m.keras"))
+    original.save_weights(str(folder / "w.weights.h5"))
+    for form, source in (
+        ("h5", {"keras": str(folder / "m.h5")}),
+        ("keras", {"keras": str(folder / "m.keras")}),
+        ("weights", {**model, "weights": str(folder / "w.weights.h5")}),
+    ):
+        cases.run("float", f"from {form}", source, whole)
+
+    image = tf_keras.Input(SHAPE)
+    scores = layers.Dense(2)(layers.Flatten()(layers.Lambda(lambda x: x * 2)(image)))
+    tf_keras.Model(image, scores).save(str(folder / "lambda.h5"))
+    cases.run("float", "a lambda", {"keras": str(folder / "lambda.h5")}, whole)
+    (folder / "empty.h5").touch()
+    (folder / "short.keras").write_bytes(b"PK\x03\x04 cut short")
+    cases.run("float", "an empty file", {"keras": str(folder / "empty.h5")}, whole)
+    cases.run("float", "a file cut short", {"keras": str(folder / "short.keras")}, whole)
+    other = MODEL.replace("Conv2D(4", "Conv2D(5")
+    cases.run("float", "other weights", {**cases.source(other), "weights": str(folder / "w.weights.h5")}, whole)
+
+    cases.run("float", "no model", cases.source("def build():\n    return 3\n"), whole)
+    keras_3 = "import keras\ndef build():\n    return keras.Sequential([keras.Input((6, 6, 1))])\n"
+    cases.run("float", "keras 3", cases.source(keras_3), whole)
+    cases.run("float", "other shape", model, dataset((8, 8, 1)))
+    cases.run("float", "too many classes", model, dataset(classes=3))
+    cases.run("float", "too many labels", model, whole, labels=3)
+    cases.run("float", "two outputs", cases.source(built(many_outputs, 2)), whole)
+    cases.run("float", "one score", cases.source(built(one_score)), whole)
+    cases.run("float", "a picture", cases.source(built(a_picture)), whole)
+    free = MODEL.replace("(6, 6, 1)", "(None, 6, 1)").replace("Flatten", "GlobalAveragePooling2D")
+    cases.run("float", "a free size", cases.source(free), whole)
+    huge = data.Samples(samples(64).x * 1e38, samples(64).y)
+    cases.run("float", "diverged", model, data.Dataset(huge, whole.test, whole.representative), train=train)
+    unknown = cases.source(built(unknown_to_tfmot))
+    untrained = cases.run("float", "unknown to tfmot, float", unknown, whole)
+    cases.run("qat", "unknown to tfmot", unknown, whole, float=str(untrained))
+    (folder / "results.json").write_text(json.dumps(cases.results), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

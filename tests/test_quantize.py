@@ -1,0 +1,111 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.train
+
+CASES = Path(__file__).parent / "quantize_cases.py"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What came of every case; TensorFlow is loaded once, in a process of its own."""
+    folder = tmp_path_factory.mktemp("quantize")
+    done = subprocess.run(
+        [sys.executable, str(CASES), str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=900,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
+        cwd=CASES.parent.parent,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    results: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    return results
+
+
+def test_training_gives_weights_a_history_and_a_confusion_matrix(results: dict[str, Any]) -> None:
+    result = results["trained"]
+    assert set(result["files"]) == {"float.weights.h5", "float.json"}
+    report = result["float"]
+    assert report["parameters"] == 9 * 4 + 4 * 4 + (16 * 4 + 1) * 2
+    assert {curve: len(values) for curve, values in report["history"].items()} == {"loss": 3, "accuracy": 3}
+    assert sum(map(sum, report["confusion"])) == 20
+    assert [sum(row) for row in report["confusion"]] == [10, 10]
+
+
+def test_every_epoch_is_reported(results: dict[str, Any]) -> None:
+    assert results["trained"]["progress"] == [[0, 3], [1, 3], [2, 3], [3, 3]]
+
+
+def test_training_again_gives_the_same_bytes(results: dict[str, Any]) -> None:
+    assert results["trained again"] == results["trained"]
+
+
+def test_another_seed_gives_other_weights(results: dict[str, Any]) -> None:
+    weights = [results[name]["files"]["float.weights.h5"] for name in ("trained", "trained with another seed")]
+    assert weights[0] != weights[1]
+
+
+def test_a_model_that_gives_logits_learns_too(results: dict[str, Any]) -> None:
+    losses = results["logits"]["float"]["history"]["loss"]
+    assert losses[-1] < losses[0]
+    assert losses[0] < 2  # log-softmax of logits; taken as probabilities they would cost several times that
+
+
+@pytest.mark.parametrize("method", ["ptq", "qat"])
+def test_both_methods_give_a_tflite_file(results: dict[str, Any], method: str) -> None:
+    assert f"{method}.tflite" in results[method]["files"]
+    assert results[method]["progress"][-1] == [1, 1]
+
+
+def test_qat_has_a_history_of_its_own(results: dict[str, Any]) -> None:
+    assert len(results["qat"]["qat"]["history"]["loss"]) == 1
+
+
+def test_a_model_is_the_same_from_a_file_and_from_weights(results: dict[str, Any]) -> None:
+    reports = [results[f"from {form}"]["float"] for form in ("h5", "keras", "weights")]
+    assert reports[0] == reports[1] == reports[2]
+    assert reports[0]["history"] == {}
+
+
+MISTAKES = {
+    "no representative": ("DataError", "no representative data (x_representative)"),
+    "no training data": ("DataError", "no train data (x_train, y_train)"),
+    "a lambda": ("ModelError", "lambda.h5: tf_keras cannot load it as a model"),
+    "an empty file": ("ModelError", "empty.h5: tf_keras cannot load it as a model"),
+    "a file cut short": ("ModelError", "short.keras: tf_keras cannot load it as a model"),
+    "other weights": ("ModelError", "w.weights.h5: these weights do not fit the model"),
+    "no model": ("ModelError", "build: returned a builtins.int; a tf_keras.Model is needed"),
+    "keras 3": ("ModelError", "build: returned a keras."),
+    "other shape": ("DataError", "samples have shape [8, 8, 1]; the model takes [6, 6, 1]"),
+    "too many classes": ("DataError", "the data has class number 2; the model has 2 classes"),
+    "too many labels": ("DataError", "the recipe has 3 labels; the model has 2 classes"),
+    "two outputs": ("ModelError", "the model has 1 inputs and 2 outputs"),
+    "one score": ("ModelError", "the model's output has shape [1]; one score for each"),
+    "a picture": ("ModelError", "the model's output has shape [4, 4, 2]; one score for each"),
+    "a free size": ("ModelError", "the model's input shape is [None, 6, 1]; firmware needs every size"),
+    "diverged": ("ModelError", "training diverged: the loss is nan in epoch 1 of 3"),
+    "unknown to tfmot": ("ModelError", "cannot prepare the model for quantization-aware training"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_is_explained(results: dict[str, Any], case: str) -> None:
+    kind, message = MISTAKES[case]
+    assert results[case]["error"] == kind
+    assert message in results[case]["message"]
+
+
+def test_a_lambda_layer_is_named_as_what_it_is(results: dict[str, Any]) -> None:
+    assert "Lambda layer is Python code" in results["a lambda"]["hint"]
+
+
+def test_what_tfmot_does_not_know_is_named(results: dict[str, Any]) -> None:
+    assert "LayerNormalization" in results["unknown to tfmot"]["message"]
+    assert "method: ptq" in results["unknown to tfmot"]["hint"]
