@@ -244,6 +244,7 @@ def test_what_is_no_request_is_dropped_without_a_word() -> None:
     body = wire.HEADER.pack(HELLO, 0, 1, 0)
     sound = body + wire.CRC.pack(zlib.crc32(body))
     lie = wire.HEADER.pack(HELLO, 0, 1, 1)
+    full = wire.HEADER.pack(HELLO, 0, 1, wire.MAX_PAYLOAD) + bytes(wire.MAX_PAYLOAD)
     dropped = [
         b"",
         wire.cobs_encode(sound[:-1]),
@@ -251,6 +252,7 @@ def test_what_is_no_request_is_dropped_without_a_word() -> None:
         wire.cobs_encode(sound)[:-1],
         wire.cobs_encode(body + wire.CRC.pack(zlib.crc32(body) ^ 1)),
         wire.cobs_encode(lie + wire.CRC.pack(zlib.crc32(lie))),
+        wire.cobs_encode(full + wire.CRC.pack(zlib.crc32(full)) + b"x"),
         wire.encode(Frame(HELLO | wire.REPLY, 1))[1:-1],
         b"\1" * 5000,
         b"\xff" * 5000,
