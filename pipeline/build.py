@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from pipeline.project import Project
 Progress = Callable[[str, int, int], None]
 
 _TIMEOUT_S = 900.0
+_LOOK_S = 0.25
 _TAIL_LINES = 30
 _STACK_SECTION = ".stack"
 
@@ -47,7 +49,7 @@ def compile_project(
     """Build environments of a project, in one run of PlatformIO.
 
     Args:    log: where the whole output goes; default <project>/.pio/build.log. progress: called with
-             ("build", files compiled so far, 0). extra_flags: for the compiler, beside the project's.
+             ("build", files compiled so far, files). extra_flags: for the compiler, beside the project's.
     Returns: environment -> its Image. model_flash_bytes and model_ram_bytes are those of release, if it was built.
     Raises:  BudgetError: the firmware does not fit the board. ToolError: a tool is missing, failed or took too long.
     """
@@ -61,8 +63,8 @@ def compile_project(
     log = log or project.path / ".pio" / "build.log"
     command = [sys.executable, "-m", "platformio", "run", "--project-dir", str(project.path.resolve())]
     command += [argument for name in environments for argument in ("--environment", name)]
-    _run(command, project, log, _environment(extra_flags), progress, timeout_s)
-    images = {name: _image(project.path, name) for name in environments}
+    _run(command, project, log, _environment(extra_flags), _counter(project, environments, log, progress), timeout_s)
+    images = {name: read_image(project.path, name) for name in environments}
     if "release" in images:
         flash, ram = model_bytes(_map_file(project.path, "release").read_text(errors="replace"), project.name)
         images = {name: replace(i, model_flash_bytes=flash, model_ram_bytes=ram) for name, i in images.items()}
@@ -134,7 +136,7 @@ def _run(
     project: Project,
     log: Path,
     environment: Mapping[str, str],
-    progress: Progress | None,
+    count: Callable[[], None],
     timeout_s: float,
 ) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -144,7 +146,7 @@ def _run(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment
             )
             try:
-                _wait(process, log, progress, timeout_s)
+                _wait(process, count, timeout_s)
             except BaseException:
                 process.kill()
                 process.wait()
@@ -161,18 +163,31 @@ def _run(
         )
 
 
-def _wait(process: subprocess.Popen[bytes], log: Path, progress: Progress | None, timeout_s: float) -> None:
-    if progress is None:
-        process.wait(timeout_s)
-        return
-    step_s = 0.25
-    for _ in range(max(1, round(timeout_s / step_s))):
+def _wait(process: subprocess.Popen[bytes], count: Callable[[], None], timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        left_s = deadline - time.monotonic()
         try:
-            process.wait(step_s)
+            process.wait(max(0.0, min(_LOOK_S, left_s)))
             return
         except subprocess.TimeoutExpired:
-            progress("build", log.read_bytes().count(b"Compiling "), 0)
-    raise subprocess.TimeoutExpired(process.args, timeout_s)
+            if left_s <= _LOOK_S:
+                raise
+        finally:
+            count()
+
+
+def _counter(project: Project, environments: Sequence[str], log: Path, progress: Progress | None) -> Callable[[], None]:
+    """Reports how many of all files are compiled, as the log says."""
+    library, frames = project.path / "lib", project.path / "lib" / "tensorflash_frames"
+    in_each = len(list(library.rglob("src/**/*.c"))) + 1
+    total = len(environments) * in_each - ("release" in environments) * len(list(frames.rglob("*.c")))
+
+    def count() -> None:
+        if progress is not None:
+            progress("build", min(total, log.read_bytes().count(b"Compiling ")), total)
+
+    return count
 
 
 def _overflow(board: Board, text: str) -> BudgetError | None:
@@ -201,7 +216,11 @@ def _tail(text: str) -> str:
     return "\n".join(f"    {line}" for line in lines[-_TAIL_LINES:])
 
 
-def _image(project: Path, environment: str) -> Image:
+def read_image(project: Path, environment: str) -> Image:
+    """What a build left: the sizes and the sha256 of its ELF file. The model's share is not known here.
+
+    Raises:  ToolError: there is no ELF file.
+    """
     elf = elf_path(project, environment)
     try:
         sections = section_bytes(elf)
