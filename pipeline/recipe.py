@@ -118,7 +118,7 @@ class ModelSource(_Section):
 
 
 class DataSource(_Section):
-    """Where the arrays come from: exactly one of npz, factory. docs of the arrays: pipeline/data.py."""
+    """Where the arrays come from: exactly one of npz, factory. The arrays: docs/recipe.md."""
 
     npz: Annotated[NpzFile | None, Field(description="x_train, y_train, x_test, y_test, x_representative")] = None
     factory: Annotated[

@@ -157,3 +157,21 @@ def test_the_json_schema_knows_every_section_and_no_other_key() -> None:
     assert set(schema["properties"]) == set(Recipe.model_fields)
     assert schema["additionalProperties"] is False
     assert all(section["additionalProperties"] is False for section in schema["$defs"].values())
+
+
+def test_the_documentation_names_every_key() -> None:
+    schema = json.loads((ROOT / "docs" / "recipe.schema.json").read_text(encoding="utf-8"))
+    text = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
+    sections = {
+        "model": "ModelSource",
+        "data": "DataSource",
+        "train": "TrainOptions",
+        "quantize": "QuantizeOptions",
+        "gate": "Gate",
+        "targets[]": "Target",
+        "verify": "VerifyOptions",
+    }
+    keys = {f"{name}.{key}" for name, section in sections.items() for key in schema["$defs"][section]["properties"]}
+    keys |= set(schema["properties"]) - {name.removesuffix("[]") for name in sections}
+    assert len(keys) > 20
+    assert [key for key in sorted(keys) if f"`{key}`" not in text] == []
