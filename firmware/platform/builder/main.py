@@ -9,6 +9,8 @@ from pathlib import Path
 from SCons.Script import COMMAND_LINE_TARGETS, AlwaysBuild, Default, DefaultEnvironment
 
 env = DefaultEnvironment()
+# As literals: an expanded variable with a space would become two arguments.
+project_dir, build_dir = (env.subst(name).replace("$", "$$") for name in ("$PROJECT_DIR", "$BUILD_DIR"))
 platform, board = env.PioPlatform(), env.BoardConfig()
 prefix = board.get("build.prefix")
 cpu_flags = board.get("build.cpu_flags")
@@ -38,11 +40,17 @@ env.Replace(
 env.Append(
     ASPPFLAGS=[*cpu_flags, "-x", "assembler-with-cpp"],
     # The same bytes wherever the project lies.
-    CCFLAGS=[*cpu_flags, "-g", "-ffunction-sections", "-fdata-sections", "-ffile-prefix-map=$PROJECT_DIR=."],
+    CCFLAGS=[*cpu_flags, "-g", "-ffunction-sections", "-fdata-sections", f"-ffile-prefix-map={project_dir}=."],
     CFLAGS=["-std=c11"],
     CXXFLAGS=["-std=c++17", "-fno-exceptions", "-fno-rtti"],
     CPPDEFINES=list(board.get("build.defines").items()),
-    LINKFLAGS=[*cpu_flags, *board.get("build.link_flags"), "-Wl,--gc-sections", "-Wl,-Map,$BUILD_DIR/firmware.map"],
+    LINKFLAGS=[
+        *cpu_flags,
+        *board.get("build.link_flags"),
+        "-Wl,--gc-sections",
+        "-Xlinker",
+        f"-Map={build_dir}/firmware.map",
+    ],
 )
 if emulated:
     env.Append(CXXFLAGS=["-fno-threadsafe-statics"], LINKFLAGS=["-nostartfiles"])
