@@ -47,6 +47,16 @@ class Golden:
     def samples(self) -> int:
         return self.vectors.samples
 
+    def require_layers(self, layers: Sequence[Layer]) -> None:
+        """Raises:  DataError: these answers lack a layer that is to be compared."""
+        missing = [layer for layer in layers if layer.tensor_index not in self.layers]
+        if self.layer_samples and missing:
+            raise DataError(
+                f"the golden answers lack {len(missing)} of {len(layers)} layers: op {missing[0].op_index} "
+                f"({missing[0].op}), {missing[0].tensor}.",
+                hint="save them again with this version; until then leave --golden out.",
+            )
+
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all.
 

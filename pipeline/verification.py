@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import __version__, audit, build, golden, interpreters, project, runtimes, tflite, vectors, verify
+from pipeline import __version__, audit, build, golden, interpreters, project, runtimes, tflite, tflm, vectors, verify
 from pipeline import board as boards
 from pipeline.board import Board
 from pipeline.check import check_export
@@ -68,6 +68,7 @@ def verify_model(
     audit.require_int8(graph)
     target = boards.load(board)
     export = runtimes.export(graph, target, runtime)
+    _require_library(export)
     check_export(graph, export, target).require_fit()
     if golden_file is None:
         interpreters.require_tflm()
@@ -75,6 +76,7 @@ def verify_model(
         saved = None
     else:
         saved = golden.load(golden_file, export.model)
+        saved.require_layers(export.layers)
         given = saved.vectors
     with _folder(out) as folder, Workspace(folder) as workspace:
         truth = saved or golden_answers(workspace, export, given, golden.LAYER_SAMPLES, progress)
@@ -150,6 +152,7 @@ def firmware(workspace: Workspace, export: Export, board: Board, progress: Progr
 
     Raises:  ToolError: a compiler or PlatformIO is missing or failed. BudgetError: it does not fit after all.
     """
+    _require_library(export)
     versions = build.versions(board)
 
     def run(folder: Path) -> None:
@@ -172,6 +175,11 @@ def firmware(workspace: Workspace, export: Export, board: Board, progress: Progr
         run,
     )
     return Firmware(step, step.path / "project", _images(step.path))
+
+
+def _require_library(export: Export) -> None:
+    if export.runtime == "tflm" and not export.lib_deps:
+        tflm.require_library()
 
 
 def _keep(image: Image, folder: Path) -> dict[str, Any]:
