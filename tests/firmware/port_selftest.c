@@ -78,8 +78,10 @@ int main(void) {
         tflash_port_reset();
         break;
       case 'f':
-#if defined(__riscv) || defined(__thumb__)
-        __asm__ volatile(".2byte 0xde00"); /* undefined on both */
+#if defined(__riscv)
+        __asm__ volatile(".4byte 0");
+#elif defined(__thumb__)
+        __asm__ volatile(".2byte 0xde00");
 #endif
         break;
       case 'q':
