@@ -53,7 +53,7 @@ def to_int8(model: Any, representative: Array, path: Path) -> tflite.Graph:
             hint="replace the layer it names by one that TensorFlow Lite has an int8 op for.",
         ) from error
     path.write_bytes(content)
-    graph = tflite.parse(content, path)
+    graph = tflite.parse(content, Path(path.name))  # the folder is a temporary one
     try:
         require_int8(graph)
     except ModelError as error:
