@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -76,14 +75,13 @@ class Golden:
         arrays |= {f"input_{i}": array for i, array in enumerate(self.vectors.inputs)}
         arrays |= {f"output_{i}": array for i, array in enumerate(self.outputs)}
         arrays |= {f"layer_{i}": self.layers[i] for i in sorted(self.layers)}
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
             try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(_npz(arrays))
-                Path(name).replace(path)
+                partial.write_bytes(_npz(arrays))
+                partial.replace(path)
             except BaseException:
-                Path(name).unlink(missing_ok=True)
+                partial.unlink(missing_ok=True)
                 raise
         except OSError as error:
             raise RequestError(

@@ -7,7 +7,7 @@ pipeline.interpreters runs them here and reads what is left in the folder:
     model.tflite
     inputs.npz     input_0 .. [samples, *shape]
     result.npz     output_0 .. [samples, *shape], traced_0 .. and layer_<tensor index> [layer_samples, *shape]
-    result.json    {"package": .., "version": ..} or {"error": ..}
+    result.json    {"package": .., "version": ..} or {"error": .., "host": ..}
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ def main(folder: Path) -> int:
     try:
         result = _ENGINES[request["engine"]](folder, request)
     except Exception as error:  # whatever an interpreter raises is the answer
-        result = {"error": f"{type(error).__name__}: {error}"}
+        # "host": the fault lies with this machine, not with the model.
+        result = {
+            "error": f"{type(error).__name__}: {error}",
+            "host": isinstance(error, (ImportError, OSError, MemoryError)),
+        }
     (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
     return int("error" in result)
 

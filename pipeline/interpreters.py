@@ -6,6 +6,7 @@ goes to its stderr only. A model with state keeps it from one sample to the next
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -15,7 +16,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline import lifetime
 from pipeline.errors import ModelError, TensorflashError, ToolError, UnsupportedError
 from pipeline.model import Array, QuantizedModel
 
@@ -198,8 +199,7 @@ def _work(
         "layers": list(layers),
         "layer_samples": min(layer_samples, samples),
     }
-    with tempfile.TemporaryDirectory(prefix="tensorflash-") as name:
-        folder = Path(name)
+    with lifetime.temporary_folder() as folder:
         try:
             (folder / "model.tflite").write_bytes(_content(model))
             np.savez(folder / "inputs.npz", **{f"input_{i}": array for i, array in enumerate(inputs)})
@@ -216,7 +216,7 @@ def _work(
                 hint="fewer samples (--samples).",
             ) from None
         if not (folder / "result.json").exists():
-            return _Result({"error": _ending(code, stderr)}, {}, stderr)
+            return _Result({"error": _ending(code, stderr), "host": code >= 0}, {}, stderr)
         report = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         arrays: dict[str, Array] = {}
         if (folder / "result.npz").exists():
@@ -240,25 +240,16 @@ def _python(folder: Path, timeout_s: float) -> tuple[int, str]:
     # The folder is the working folder, so that nothing in the user's own can shadow a module.
     package_root = str(Path(__file__).resolve().parents[1])
     search = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(search), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    with subprocess.Popen(
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "OPENBLAS_NUM_THREADS": "1"}
+    environment = {**os.environ, **quiet, "PYTHONPATH": os.pathsep.join(search)}
+    with lifetime.process(
         [sys.executable, "-m", "pipeline.interpreter_worker", str(folder)],
         cwd=folder,
         env=environment,
-        stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        start_new_session=True,
     ) as process:
-        try:
-            _, stderr = process.communicate(timeout=timeout_s)
-        except BaseException:
-            # The worker's own children, too: each tries one arena size.
-            if hasattr(os, "killpg"):
-                os.killpg(process.pid, signal.SIGKILL)
-            else:
-                process.kill()
-            raise
+        _, stderr = process.communicate(timeout=timeout_s)
     return process.returncode, stderr.decode("utf-8", "replace")
 
 
@@ -301,10 +292,10 @@ def _tflm_error(model: QuantizedModel, result: _Result) -> TensorflashError:
             hint="train without it, or replace it by ops that TFLM has (tensorflash inspect lists the model's).",
         )
     words = " | ".join(line for line in said if "Error" in line or "ailed" in line or "rror:" in line)[:400]
-    if "ModuleNotFoundError" in result.report["error"] or "ImportError" in result.report["error"]:
+    if result.report["host"]:
         return ToolError(
-            f"tflite-micro cannot be imported: {result.report['error']}.",
-            hint="pip install --force-reinstall tflite-micro",
+            f"TFLM's host interpreter did not run: {result.report['error']}.",
+            hint="pip install --force-reinstall tflite-micro, or free memory and space in the temporary folder.",
         )
     return ModelError(
         f"{model.path}: TFLM's host interpreter cannot run it: {result.report['error']}."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from pathlib import Path
 
@@ -164,20 +163,31 @@ def test_a_damaged_byte_never_changes_an_answer(tmp_path: Path):
     assert refused > 75
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root writes everywhere")
-def test_an_unwritable_folder_is_an_error_with_its_name(tmp_path: Path):
-    _, model = written(small(), tmp_path)
-    folder = tmp_path / "closed"
-    folder.mkdir(mode=0o500)
-    with pytest.raises(RequestError, match=r"closed.*cannot be written"):
-        by_hand(model).save(folder / "g.npz")
-
-
-def test_a_missing_folder_is_an_error_and_leaves_nothing(tmp_path: Path):
+@pytest.mark.parametrize("folder", ["absent", "m.tflite"])
+def test_a_folder_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path: Path, folder: str):
     _, model = written(small(), tmp_path)
     with pytest.raises(RequestError, match="cannot be written"):
-        by_hand(model).save(tmp_path / "absent" / "g.npz")
+        by_hand(model).save(tmp_path / folder / "g.npz")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.tflite"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full to be a full disk")
+def test_a_disk_that_fills_up_is_an_error_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    _, model = written(small(), tmp_path)
+    answers = by_hand(model)
+    answers.save(tmp_path / "g.npz")
+    before = (tmp_path / "g.npz").read_bytes()
+
+    def write(path: Path, content: bytes) -> int:
+        path.touch()
+        with Path("/dev/full").open("wb", 0) as disk:
+            return disk.write(content)
+
+    monkeypatch.setattr(Path, "write_bytes", write)
+    with pytest.raises(RequestError, match="No space left on device"):
+        answers.save(tmp_path / "g.npz")
+    assert (tmp_path / "g.npz").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["g.npz", "m.tflite"]
 
 
 # The interpreter's process
@@ -227,6 +237,17 @@ def test_an_interpreter_that_takes_too_long_is_stopped(tmp_path: Path):
     _, model = written(small(), tmp_path)
     with pytest.raises(ToolError, match=r"stopped after 0\.01 s"):
         interpreters.tflm(model, vectors.make(model, 3, 1).inputs, timeout_s=0.01)
+
+
+@needs_tflm
+def test_a_tflm_that_cannot_be_imported_is_the_hosts_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    graph, model = written(small(), tmp_path)
+    (tmp_path / "broken/tflite_micro").mkdir(parents=True)
+    (tmp_path / "broken/tflite_micro/__init__.py").write_text("raise ImportError('libsomething.so is missing')\n")
+    monkeypatch.setattr(interpreters, "__file__", str(tmp_path / "broken/pipeline/interpreters.py"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(golden.__file__).parents[1]))
+    with pytest.raises(ToolError, match=r"libsomething\.so is missing"):
+        answers_of(graph, model)
 
 
 @needs_tflm
