@@ -5,7 +5,24 @@
 #define CPACR 0xE000ED88u
 #define CPACR_CP10_CP11 (0xFu << 20)
 
-static _Noreturn void fault(void) {
+#if defined(__ARM_ARCH_8M_MAIN__) || defined(__ARM_ARCH_8_1M_MAIN__)
+#define HAS_STACK_LIMIT
+#endif
+
+_Noreturn void tflash_fault(void);
+
+/* On a fresh stack: the old one may be what is wrong. */
+__attribute__((naked)) static void fault(void) {
+  __asm__ volatile(
+#ifdef HAS_STACK_LIMIT
+      "movs r0, #0\n msr msplim, r0\n"
+#endif
+      "ldr r0, =tflash_stack_top\n mov sp, r0\n"
+      "bl tflash_fault\n"
+      ".ltorg");
+}
+
+__attribute__((used)) _Noreturn void tflash_fault(void) {
   uint32_t exception;
   __asm__ volatile("mrs %0, ipsr" : "=r"(exception));
   (void)tflash_semihosting(TFLASH_SYS_WRITE0, "tensorflash: the firmware took a fault\n");
@@ -38,7 +55,7 @@ void tflash_start(void) {
   *(volatile uint32_t *)CPACR |= CPACR_CP10_CP11;
   __asm__ volatile("dsb\n isb" ::: "memory");
 #endif
-#if defined(__ARM_ARCH_8M_MAIN__) || defined(__ARM_ARCH_8_1M_MAIN__)
+#ifdef HAS_STACK_LIMIT
   /* A stack that grows into the arena faults instead of corrupting it. */
   __asm__ volatile("msr msplim, %0" : : "r"(tflash_bss_end) : "memory");
 #endif
