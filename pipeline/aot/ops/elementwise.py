@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from pipeline.aot.requantization import checked_multiplier, fused_range, prove_no_overflow
 from pipeline.aot.steps import Core, ParamValue, Step, portable_reason, quantized_input, quantized_output, refuse
 from pipeline.fixedpoint import Multiplier
@@ -16,29 +14,13 @@ _LEFT_SHIFT = 20  # ADD and SUB shift the operands left by this much before they
 
 
 def lower_add(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of tflash_add_s8. Source of the multipliers: TFLM's add_common.cc, all in double."""
-    first, second, output = _tensors(graph, op)
-    twice_largest = 2 * max(first.scale, second.scale)
-    scales = (
-        first.scale / twice_largest,
-        second.scale / twice_largest,
-        twice_largest / ((1 << _LEFT_SHIFT) * output.scale),
-    )
-    return _step(graph, op, core, "add_s8", _sum_params(op, output, scales))
+    """One call of tflash_add_s8."""
+    return _step(graph, op, core, "add_s8", _sum_params(graph, op))
 
 
 def lower_sub(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of tflash_sub_s8. Source of the multipliers: TFLM's sub_common.cc, all in float32."""
-    first, second, output = _tensors(graph, op)
-    one, two, out = (np.float32(t.scale) for t in (first, second, output))
-    with np.errstate(all="ignore"):
-        twice_largest = np.float32(2) * max(one, two)
-        scales = (
-            float(one / twice_largest),
-            float(two / twice_largest),
-            float(twice_largest / (np.float32(1 << _LEFT_SHIFT) * out)),
-        )
-    return _step(graph, op, core, "sub_s8", _sum_params(op, output, scales))
+    """One call of tflash_sub_s8."""
+    return _step(graph, op, core, "sub_s8", _sum_params(graph, op))
 
 
 def lower_mul(graph: Graph, op: Op, core: Core) -> Step:
@@ -62,8 +44,16 @@ def _tensors(graph: Graph, op: Op) -> tuple[Tensor, Tensor, Tensor]:
     return quantized_input(graph, op, 0), quantized_input(graph, op, 1), quantized_output(graph, op)
 
 
-def _sum_params(op: Op, output: Tensor, scales: tuple[float, float, float]) -> dict[str, ParamValue]:
-    first, second, last = (_below_one(op, scale) for scale in scales)
+def _sum_params(graph: Graph, op: Op) -> dict[str, ParamValue]:
+    """What ADD and SUB have in common.
+
+    Source:  TFLM's add_common.cc, in double. SUB is the same; older TFLM computed its multipliers in float32.
+    """
+    one, two, output = _tensors(graph, op)
+    twice_largest = 2 * max(one.scale, two.scale)
+    first = _below_one(op, one.scale / twice_largest)
+    second = _below_one(op, two.scale / twice_largest)
+    last = _below_one(op, twice_largest / ((1 << _LEFT_SHIFT) * output.scale))
     low, high = fused_range(op, output)
     return {
         "multiplier1": first.mantissa,

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from pipeline.aot.ops.weighted import Operands, operands, requantization, scale_multipliers
-from pipeline.aot.requantization import checked_multiplier
 from pipeline.aot.steps import Core, Step, portable_reason, refuse
 from pipeline.fixedpoint import Multiplier
 from pipeline.tflite import Graph, Op
@@ -42,14 +39,12 @@ def lower_fully_connected(graph: Graph, op: Op, core: Core) -> Step:
 
 
 def _multipliers(op: Op, layer: Operands) -> tuple[Multiplier, ...]:
-    """As for convolutions where each output has its scale; with one scale for all, their product is a float32.
+    """As for convolutions, where older TFLM rounded the product of input and weight scale to float32.
 
     Source:  TFLM CalculateOpDataFullyConnected, micro/kernels/fully_connected_common.cc, and TFLite
              GetQuantizedConvolutionMultipler, which also refuses a bias of another scale.
     """
-    if layer.weights.scales.size > 1:
-        return scale_multipliers(op, layer)
-    if layer.bias is not None:
+    if layer.weights.scales.size == 1 and layer.bias is not None:
         difference = abs(layer.source.scale * layer.weights.scale - layer.bias.scale) / layer.output.scale
         if not difference <= 0.02:
             raise refuse(
@@ -58,6 +53,4 @@ def _multipliers(op: Op, layer: Operands) -> tuple[Multiplier, ...]:
                 f"{layer.source.scale * layer.weights.scale:g}; TFLM does not run this either.",
                 "convert the model again.",
             )
-    with np.errstate(all="ignore"):
-        product = float(np.float32(layer.source.scale) * np.float32(layer.weights.scale))
-    return (checked_multiplier(op, product / layer.output.scale),)
+    return scale_multipliers(op, layer)

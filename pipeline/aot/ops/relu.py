@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from pipeline import fixedpoint
 from pipeline.aot.requantization import checked_multiplier, prove_no_overflow
 from pipeline.aot.steps import Core, Step, portable_reason, quantized_input, quantized_output, refuse, same_size
@@ -11,11 +9,13 @@ from pipeline.tflite import Graph, Op
 
 
 def lower_relu(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of tflash_relu_s8. Source of the multiplier: TFLM's activations_common.cc, in float32."""
+    """One call of tflash_relu_s8.
+
+    Source:  TFLM's activations_common.cc. The multiplier is computed in double; older TFLM did it in float32.
+    """
     source, output = quantized_input(graph, op, 0), quantized_output(graph, op)
     same_size(op, source, output)
-    with np.errstate(all="ignore"):
-        multiplier = checked_multiplier(op, float(np.float32(source.scale) / np.float32(output.scale)))
+    multiplier = checked_multiplier(op, source.scale / output.scale)
     prove_no_overflow(op, [128 + abs(source.zero_point)], [multiplier], output.zero_point)
     return Step(
         op=op,
