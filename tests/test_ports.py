@@ -178,6 +178,20 @@ def test_a_fault_ends_the_emulator_with_a_code_and_a_word(name: str, tmp_path: P
     assert "tensorflash: the firmware took a" in said
 
 
+@pytest.mark.parametrize("name", ["qemu_cortex_m33", "qemu_cortex_m55"])
+def test_a_stack_that_grows_into_the_data_is_a_fault_where_the_core_has_a_limit(name: str, tmp_path: Path) -> None:
+    ram_bytes = board.load(name).ram_bytes or 0
+    with selftest(name, "fast", tmp_path) as device:
+        shallow, deep = device.stack(256), device.stack(256 * 5)
+        frame = (deep - shallow) // 4
+        # Into .bss, but not through it: only the limit can tell.
+        frames = (ram_bytes - _images[name].ram_bytes + 400 - shallow) // frame + 1
+        assert 400 + frame < _images[name].ram_bytes
+        device.command(b"s", 256 * (frames + 1))
+        with pytest.raises(DeviceError, match=r"ended with exit code 67:(.|\n)*took a fault"):
+            device.read(1)
+
+
 @pytest.mark.parametrize("name", [*EMULATED, "native"])
 def test_what_main_returns_is_the_exit_code(name: str, tmp_path: Path) -> None:
     with selftest(name, "fast", tmp_path) as device:
