@@ -224,6 +224,8 @@ def export(graph: Graph, board: Board | None = None) -> Export:
         layers=shown,
         language="c++",
         notes=(
+            "The TFLM library is not part of it: add one to the project, and define TFLASH_TFLM_API for its generation "
+            f"({name}.cc says how).",
             f"The arena is the smallest with which {arena.package} {arena.version} runs the model on a 64-bit host; "
             "optimized kernels of a library may need more.",
         ),
