@@ -23,7 +23,7 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 
-from pipeline import tools
+from pipeline import lifetime, tools
 from pipeline.board import Board
 from pipeline.errors import BudgetError, RequestError, ToolError
 from pipeline.model import Image
@@ -141,16 +141,11 @@ def _run(
 ) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment
-            )
-            try:
-                _wait(process, count, timeout_s)
-            except BaseException:
-                process.kill()
-                process.wait()
-                raise
+        with (
+            log.open("wb") as output,
+            lifetime.process(command, stdout=output, stderr=subprocess.STDOUT, env=environment) as process,
+        ):
+            _wait(process, count, timeout_s)
     except subprocess.TimeoutExpired as error:
         raise ToolError(
             f"{project.path}: PlatformIO was stopped after {timeout_s:.0f} s; its output is in {log}."

@@ -6,7 +6,6 @@ goes to its stderr only. A model with state keeps it from one sample to the next
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib.metadata
 import importlib.util

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import unicodedata
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
@@ -324,7 +323,7 @@ def write(report: Mapping[str, Any], out: Path) -> None:
         "report.html": report_page.render(readable, problems(readable)).encode(),
         "junit.xml": _junit(readable),
     }
-    temporary = {out / name: out / f".{name}.{os.getpid()}.tmp" for name in files}
+    temporary = {out / name: out / f".{name}.tmp" for name in files}
     try:
         out.mkdir(parents=True, exist_ok=True)
         for path, aside in temporary.items():

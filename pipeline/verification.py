@@ -8,14 +8,26 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import __version__, audit, build, golden, interpreters, project, runtimes, tflite, tflm, vectors, verify
+from pipeline import (
+    __version__,
+    audit,
+    build,
+    golden,
+    interpreters,
+    lifetime,
+    project,
+    runtimes,
+    tflite,
+    tflm,
+    vectors,
+    verify,
+)
 from pipeline import board as boards
 from pipeline.board import Board
 from pipeline.check import check_export
@@ -102,8 +114,8 @@ def _folder(out: Path | None) -> Iterator[Path]:
     if out is not None:
         yield out
         return
-    with tempfile.TemporaryDirectory(prefix="tensorflash-") as name:
-        yield Path(name)
+    with lifetime.temporary_folder() as folder:
+        yield folder
 
 
 # The steps

@@ -15,6 +15,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -33,6 +34,7 @@ RECORD = "step.json"
 _RECORD_VERSION = 1
 _MAX_RECORD_BYTES = 16 * 1024 * 1024
 _TEMPORARY = ".tmp-"
+_LEFTOVER = re.compile(r"\.tmp-[\w-]+-[0-9a-f]{16}")  # and nothing else: the folder may hold files of the user's
 
 # What the system says when files cannot be written here, whatever is being written.
 _STORAGE_ERRORS = frozenset(
@@ -89,8 +91,9 @@ class Workspace:
             raise _unwritable(self.root, error) from error
         try:
             (self.root / ".owner").write_text(f"{os.getpid()}\n", encoding="ascii")
-            for leftover in self.root.glob(f"{_TEMPORARY}*"):
-                _remove(leftover)
+            for path in self.root.iterdir():
+                if _LEFTOVER.fullmatch(path.name):
+                    _remove(path)
         except OSError as error:
             self._lock.release()
             raise _unwritable(self.root, error) from error

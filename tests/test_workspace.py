@@ -243,6 +243,14 @@ def test_a_folder_is_free_after_the_run(tmp_path: Path) -> None:
     assert not (tmp_path / ".owner").exists()
 
 
+def test_what_a_killed_run_left_is_removed_and_nothing_of_the_users(tmp_path: Path) -> None:
+    for name in (f".tmp-data-{'0' * 16}", f".tmp-replaced-verify-a_1-aot-{'f' * 16}", ".tmp-mine", ".tmp-"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("x")
+    with Workspace(tmp_path):
+        assert {path.name for path in tmp_path.glob(".tmp-*")} == {".tmp-mine", ".tmp-"}
+
+
 def test_a_workspace_that_is_not_open_makes_no_steps(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="with statement"):
         make(Workspace(tmp_path), Counted())

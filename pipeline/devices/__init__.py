@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from pipeline import lifetime
 from pipeline.board import Board
 from pipeline.devices import emulator
 from pipeline.devices.device import Device
@@ -44,8 +44,8 @@ def open_device(
     if board.is_host and transport != "fast":
         raise RequestError(f"{board.id} has no UART.", hint="leave the transport out, or choose an emulated board.")
     log_path = work / f"{board.id}-{image.environment}-{transport}.log"
-    with tempfile.TemporaryDirectory(prefix="tensorflash-") as folder, log_path.open("wb") as log:
-        stream = _start(board, image, transport, Path(folder), log, count=count)
+    with lifetime.temporary_folder() as folder, log_path.open("wb") as log:
+        stream = _start(board, image, transport, folder, log, count=count)
         try:
             link = FrameLink(stream, name=board.id)
             figures = board.emulator if count else None
