@@ -48,9 +48,7 @@ def _window(op: Op, name: str, size: int, positions: int, taps: int, stride_key:
     stride = int(op.options.get(stride_key, 0))
     padding = op.options.get("padding")
     if taps < 1 or stride < 1 or dilation < 1:
-        raise refuse(
-            op, f"{name}: filter {taps}, stride {stride}, dilation {dilation}; at least 1 is needed."
-        )
+        raise refuse(op, f"{name}: filter {taps}, stride {stride}, dilation {dilation}; at least 1 is needed.")
     span = (taps - 1) * dilation + 1
     if padding == "SAME":
         expected = -(-size // stride)
