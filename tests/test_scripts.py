@@ -243,6 +243,7 @@ def test_a_full_run_does_not_repeat_what_passed(tmp_path: Path) -> None:
 
     def run(*arguments: str, **environment: str) -> tuple[int, str]:
         known = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "TENSORFLASH"))}
+        known["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-o", "testpaths=.", "-p", "no:cacheprovider", *arguments],
             cwd=tmp_path,
@@ -255,11 +256,11 @@ def test_a_full_run_does_not_repeat_what_passed(tmp_path: Path) -> None:
         return done.returncode, done.stdout.strip().splitlines()[-1]
 
     full = {"TENSORFLASH_FULL": "1", "TENSORFLASH_TEST_STATE": str(tmp_path / "passed")}
-    code, last = run("-p", "no:xdist")
+    code, last = run()
     assert (code, last.split(" in ")[0]) == (1, "1 failed, 4 passed, 1 deselected")
-    code, last = run("-n", "2", **full)
+    code, last = run("-p", "xdist", "-n", "2", **full)
     assert (code, last.split(" in ")[0]) == (1, "1 failed, 5 passed")
-    code, last = run("-n", "2", MENDED="1", **full)
+    code, last = run("-p", "xdist", "-n", "2", MENDED="1", **full)
     assert (code, last.split(" in ")[0]) == (0, "1 passed")
-    code, last = run("-p", "no:xdist", **full)
+    code, last = run(**full)
     assert (code, last.split(" in ")[0]) == (0, "6 deselected")
