@@ -1,0 +1,175 @@
+"""One wrong bit: in the generated C, and the same one in the .tflite file, for which TFLM knows what it changes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from pipeline import tflite
+from pipeline.aot import PORTABLE
+from pipeline.aot.lower import lower
+from pipeline.model import Image
+from pipeline.tflite import Graph
+from pipeline.vectors import Vectors
+from tests.kernels.batch import Case, tflm_outputs
+from tests.kernels.test_published_models import every_layer_an_output
+
+_ARRAY = re.compile(r"^_Alignas\(8\) const (\w+) (\w+)\[(\d+)\] = \{\n(.*?)\n\};$", re.MULTILINE | re.DOTALL)
+_DTYPES = {"int8_t": "int8", "int16_t": "int16", "int32_t": "int32"}
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A bit of one element of an array in <model>_constants.c. tensors: those of the file that hold the same bytes."""
+
+    array: str
+    element: int
+    bit: int
+    tensors: tuple[int, ...]
+
+
+def draw(graph: Graph, constants: str, count: int, seed: int) -> list[Mutation]:
+    """Different bits of weights and biases; each array is as likely as any other, however small."""
+    random = np.random.default_rng(seed)
+    arrays = _weights(graph, constants)
+    names = sorted(arrays)
+    found: dict[Mutation, None] = {}
+    while len(found) < count:
+        name = names[random.integers(len(names))]
+        tensor = graph.tensor(arrays[name][0])
+        bits = 8 * np.dtype(tensor.dtype).itemsize
+        mutation = Mutation(name, int(random.integers(tensor.elements)), int(random.integers(bits)), arrays[name])
+        found[mutation] = None
+    return list(found)
+
+
+def _weights(graph: Graph, constants: str) -> dict[str, tuple[int, ...]]:
+    """Array of weights in C -> the tensors whose bytes it holds: equal ones share an array, whatever op they are of."""
+    owners: dict[tuple[str, bytes], set[int]] = {}
+    others: set[tuple[str, bytes]] = set()
+    for step in lower(graph, PORTABLE):
+        known = {i for i in step.op.inputs if i >= 0 and graph.tensor(i).is_constant}
+        for constant in step.constants:
+            key = str(constant.data.dtype), constant.data.tobytes()
+            if constant.is_weight:
+                owners.setdefault(key, set()).update(i for i in known if _content(graph, i) == key)
+            else:
+                others.add(key)
+        for index in known.intersection(step.inputs):
+            owners.setdefault(_content(graph, index), set()).add(index)
+    arrays = {}
+    for found in _ARRAY.finditer(constants):
+        dtype = _DTYPES[found[1]]
+        key = dtype, np.array([_number(text) for text in _items(found[4])], dtype).tobytes()
+        if key in owners and key not in others:
+            arrays[found[2]] = tuple(sorted(owners[key]))
+    missing = set(owners) - others - {_content(graph, tensors[0]) for tensors in arrays.values()}
+    if missing or not all(owners.values()):
+        raise ValueError(f"{len(missing)} arrays of weights are not in the generated C")
+    return arrays
+
+
+def _content(graph: Graph, index: int) -> tuple[str, bytes]:
+    data = graph.tensor(index).data
+    return ("", b"") if data is None else (str(data.dtype), data.tobytes())
+
+
+def _items(body: str) -> list[str]:
+    return [item for item in re.split(r"[,\s]+", body) if item]
+
+
+def _number(text: str) -> int:
+    return -(1 << 31) if text == "INT32_MIN" else int(text)
+
+
+def in_c(constants: str, mutation: Mutation) -> str:
+    """The C file with that one number changed."""
+    found = next(match for match in _ARRAY.finditer(constants) if match[2] == mutation.array)
+    dtype = np.dtype(_DTYPES[found[1]])
+    item = list(re.finditer(r"[^,\s]+", found[4]))[mutation.element]
+    unsigned = np.array([_number(item[0])], dtype).view(f"u{dtype.itemsize}")
+    changed = int((unsigned ^ unsigned.dtype.type(1 << mutation.bit)).view(dtype)[0])
+    text = "INT32_MIN" if changed == -(1 << 31) else str(changed)
+    start = found.start(4)
+    return constants[: start + item.start()] + text + constants[start + item.end() :]
+
+
+def in_tflite(content: bytes, mutation: Mutation) -> bytes:
+    """The .tflite file with the same bit changed, in every buffer that holds it."""
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    for number in {model.subgraphs[0].tensors[index].buffer for index in mutation.tensors}:
+        buffer = model.buffers[number]
+        data = np.array(buffer.data, np.uint8)
+        size = np.dtype(tflite.parse(content, Path("model.tflite")).tensor(mutation.tensors[0]).dtype).itemsize
+        data[mutation.element * size + mutation.bit // 8] ^= np.uint8(1 << mutation.bit % 8)
+        buffer.data = data
+    builder = flatbuffers.Builder(len(content))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def tflm_layers(contents: Sequence[bytes], given: Vectors, folder: Path) -> list[list[tuple[bytes, ...]]]:
+    """What TFLM computes: for each model and sample the bytes of every op's output, in the file's order."""
+    samples = tuple(given.sample(index) for index in range(given.samples))
+    cases = [Case(f"model_{n}", every_layer_an_output(content), samples) for n, content in enumerate(contents)]
+    return tflm_outputs(cases, folder)
+
+
+def first_difference(
+    graph: Graph, right: Sequence[tuple[bytes, ...]], wrong: Sequence[tuple[bytes, ...]]
+) -> tuple[int, int] | None:
+    """(sample, op index) of the first layer that differs on the first sample that has one; None: all are equal."""
+    ops = [op.index for op in graph.ops for _ in op.outputs]
+    for sample, (a, b) in enumerate(zip(right, wrong, strict=True)):
+        for op, one, other in zip(ops, a, b, strict=True):
+            if one != other:
+                return sample, op
+    return None
+
+
+class NativeCompiler:
+    """Builds a project for this computer with gcc alone, and compiles only what has changed: fast enough for hundreds.
+
+    It wraps around where a sum overflows, as can be when the high bit of a bias is wrong.
+    """
+
+    _COMMAND = ("gcc", "-std=c11", "-O1", "-fwrapv", "-ffp-contract=off")
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._objects: dict[str, Path] = {}
+
+    def build(self, project: Path) -> dict[str, Image]:
+        """The images of the environments verify and trace; they take the place of those that were made before."""
+        headers = sorted(project.rglob("*.h"))
+        sources = [path for path in sorted(project.rglob("*.c")) if path.name != "app_main.c"]
+        known = hashlib.sha256(b"".join(path.read_bytes() for path in headers))
+        folders = sorted({f"-I{path.parent}" for path in headers})
+        images = {}
+        for name, options in (("verify", ()), ("trace", ("-DTFLASH_TRACE",))):
+            objects = [self._compile(path, known, [*options, *folders]) for path in sources]
+            self._run(*map(str, objects), "-o", str(self._folder / name))
+            images[name] = Image(name, self._folder / name, "", 0, 0)
+        return images
+
+    def _compile(self, source: Path, headers: hashlib._Hash, options: Sequence[str]) -> Path:
+        key = headers.copy()
+        key.update(" ".join(options).encode() + source.read_bytes())
+        if key.hexdigest() not in self._objects:
+            out = self._folder / f"{len(self._objects)}.o"
+            self._run("-c", *options, str(source), "-o", str(out))
+            self._objects[key.hexdigest()] = out
+        return self._objects[key.hexdigest()]
+
+    def _run(self, *arguments: str) -> None:
+        done = subprocess.run([*self._COMMAND, *arguments], capture_output=True, text=True, timeout=120)
+        if done.returncode:
+            raise AssertionError(done.stderr[-3000:])
