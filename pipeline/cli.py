@@ -308,8 +308,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"tensorflash {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def add(name: str, command: Callable[[argparse.Namespace], Outcome], summary: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+    def add(
+        name: str,
+        command: Callable[[argparse.Namespace], Outcome],
+        summary: str,
+        group: argparse._SubParsersAction[_Parser] = commands,
+    ) -> argparse.ArgumentParser:
+        sub = group.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         sub.set_defaults(command=command)
         sub.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else there")
         sub.add_argument("--debug", action="store_true", help="log everything, and show where an error was raised")
@@ -358,9 +363,16 @@ def _parser() -> argparse.ArgumentParser:
 
     add_target(add("check", _check, "say whether a model can run on a board and fits it, before anything is built"))
     add_model(add("inspect", _inspect, "show a model's ops, tensors, quantization, MACs and weights"))
+    summary = "know, repair, compile and read models for Google's Edge TPU"
+    edgetpu = commands.add_parser("edgetpu", help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+    _edgetpu_commands(edgetpu.add_subparsers(title="commands", metavar="COMMAND", required=True), add)
     add("boards", _boards, "list the boards")
     add("doctor", _doctor, "list the tools that are installed, that are missing, and how to install them")
     return parser
+
+
+def _edgetpu_commands(group: argparse._SubParsersAction[_Parser], add: Callable[..., argparse.ArgumentParser]) -> None:
+    """The commands of `tensorflash edgetpu`, each added with `add(name, command, summary, group)`."""
 
 
 def _at_least(lowest: int) -> Callable[[str], int]:
