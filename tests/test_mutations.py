@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,12 +25,12 @@ from pipeline.tflite import Graph
 from pipeline.verification import Answers
 from pipeline.wire import REPLY, Command, Frame
 from tests import mutations
+from tests.conftest import FULL
 from tests.kernels.batch import FIRMWARE
 from tests.tflite_builder import TfliteBuilder
 
 pytestmark = pytest.mark.golden
 
-FULL = os.environ.get("TENSORFLASH_FULL") == "1"
 MUTATIONS = 200 if FULL else 12
 SAMPLES = 6
 
