@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pipeline.aot.ops.weighted import Operands, operands, requantization, scale_multipliers
-from pipeline.aot.steps import Core, Step, portable_reason, refuse
+from pipeline.aot.steps import Core, Step, refuse
+from pipeline.aot.variants import Variant, choose, no_obstacle
 from pipeline.fixedpoint import Multiplier
 from pipeline.tflite import Graph, Op
 
 _CHANNEL_AXIS = 0
 
 
+@dataclass(frozen=True, eq=False)
+class FullyConnected:
+    """A checked layer. multipliers: one for each output, or one for all."""
+
+    op: Op
+    operands: Operands
+    batches: int
+    depth: int
+    outputs: int
+    multipliers: tuple[Multiplier, ...]
+
+
 def lower_fully_connected(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of tflash_fully_connected_s8."""
+    """One call of the best kernel of VARIANTS."""
     layer = operands(graph, op, _CHANNEL_AXIS, rank=2)
     outputs, depth = layer.weights.shape
     if op.options.get("weights_format", 0) != 0:
@@ -25,17 +40,7 @@ def lower_fully_connected(graph: Graph, op: Op, core: Core) -> Step:
             f"an input of shape {list(layer.source.shape)} for filters of {depth} and an output of shape "
             f"{list(layer.output.shape)}.",
         )
-    params, constants = requantization(op, layer, _CHANNEL_AXIS, _multipliers(op, layer))
-    return Step(
-        op=op,
-        kernel="fully_connected_s8",
-        reason=portable_reason(core),
-        inputs=(layer.source.index,),
-        outputs=(layer.output.index,),
-        params={"batches": batches, "depth": depth, "outputs": outputs, **params},
-        constants=constants,
-        macs=batches * outputs * depth,
-    )
+    return choose(VARIANTS, FullyConnected(op, layer, batches, depth, outputs, _multipliers(op, layer)), core)
 
 
 def _multipliers(op: Op, layer: Operands) -> tuple[Multiplier, ...]:
@@ -54,3 +59,22 @@ def _multipliers(op: Op, layer: Operands) -> tuple[Multiplier, ...]:
                 "convert the model again.",
             )
     return scale_multipliers(op, layer)
+
+
+def _portable(layer: FullyConnected) -> Step:
+    params, constants = requantization(layer.op, layer.operands, _CHANNEL_AXIS, layer.multipliers)
+    return Step(
+        op=layer.op,
+        kernel="fully_connected_s8",
+        reason="",
+        inputs=(layer.operands.source.index,),
+        outputs=(layer.operands.output.index,),
+        params={"batches": layer.batches, "depth": layer.depth, "outputs": layer.outputs, **params},
+        constants=constants,
+        macs=layer.batches * layer.outputs * layer.depth,
+    )
+
+
+VARIANTS: tuple[Variant[FullyConnected], ...] = (
+    Variant("fully_connected_s8", "", "portable C", no_obstacle, _portable),
+)
