@@ -317,9 +317,10 @@ def test_the_weights_of_two_layers_swapped_are_caught(bench: Bench, places: Plac
 
 @dataclass
 class Line:
-    """A device's byte stream that damages one frame: number `number` of that type, counted over all devices.
+    """A device's byte stream that damages one frame: number `number` of that type, over all devices, repeats left out.
 
-    A lying one makes the frame's CRC right again. seen holds the types of all whole frames, requests and replies.
+    A lying one makes the frame's CRC right again. seen holds type and sequence number of all whole frames, requests
+    and replies; hit is the sequence number of the damaged one.
     """
 
     damaged: int | None = None
@@ -327,18 +328,24 @@ class Line:
     lying: bool = False
 
     def __post_init__(self) -> None:
-        self.seen: list[int] = []
+        self.seen: list[tuple[int, int]] = []
+        self.hit: int | None = None
 
     def between(self, stream: ProcessStream) -> _Between:
         return _Between(self, stream)
+
+    def count(self, kind: int) -> int:
+        """Frames of a type, each once however often a slow machine makes the host ask."""
+        return len({sequence for seen, sequence in self.seen if seen == kind})
 
     def pass_on(self, block: bytes) -> bytes:
         frame = wire.decode(block)
         if frame is None:
             return block
-        self.seen.append(frame.type)
-        if frame.type != self.damaged or self.seen.count(frame.type) != self.number + 1:
+        self.seen.append((frame.type, frame.sequence))
+        if frame.type != self.damaged or self.hit is not None or self.count(frame.type) <= self.number:
             return block
+        self.hit = frame.sequence
         payload = frame.payload[:-1] + bytes([frame.payload[-1] ^ 0x80])
         told = wire.encode(Frame(frame.type, frame.sequence, payload, frame.status))[1:-1]
         if self.lying:
@@ -383,13 +390,11 @@ DAMAGED = [(REPLY | Command.READ_OUTPUT, 2), (REPLY | Command.READ_LAYER, 4), (C
 def test_a_damaged_frame_is_noticed_by_its_crc_and_sent_again(
     damaged: int, number: int, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right, line = Line(), Line(damaged, number)
-    for each in (right, line):
-        with monkeypatch.context() as patch:
-            through(each, patch)
-            assert bench.proof.verdict(bench.images).exact
-    request = damaged & ~REPLY
-    assert line.seen.count(request) == right.seen.count(request) + 1
+    line = Line(damaged, number)
+    through(line, monkeypatch)
+    assert bench.proof.verdict(bench.images).exact
+    assert line.hit is not None
+    assert line.seen.count((damaged & ~REPLY, line.hit)) > 1
 
 
 def test_a_device_that_lies_about_an_answer_is_caught(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -427,7 +432,7 @@ def test_another_model_on_the_device_is_an_error_before_the_first_sample(
         bench.proof.ask(images)
     assert caught.value.exit_code == 3
     assert graph.sha256 in caught.value.message and other.model.sha256 in caught.value.message
-    assert {kind & ~REPLY for kind in line.seen} == {Command.HELLO, Command.TENSOR}
+    assert {kind & ~REPLY for kind, _ in line.seen} == {Command.HELLO, Command.TENSOR}
 
 
 def test_the_command_ends_with_1_and_names_the_layer(
