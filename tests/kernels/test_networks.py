@@ -1,0 +1,188 @@
+"""Random small networks with branches, several outputs and reused tensors, against TFLM, byte for byte.
+
+Single ops are tested elsewhere; here it is the plan: lifetimes, memory taken over in place, renamed tensors.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.aot import export
+from tests.kernels.batch import TARGETS, Case, Target, case_count, check
+from tests.kernels.random_cases import Draw, layer, window_positions
+from tests.tflite_builder import TfliteBuilder
+
+Shape = tuple[int, ...]
+
+
+class Network:
+    """A network that grows op by op; every tensor stays available to later ops."""
+
+    def __init__(self, number: int) -> None:
+        self.draw = Draw("network", number)
+        self.model = TfliteBuilder()
+        self.tensors: list[tuple[int, Shape, float, int]] = []  # index, shape, scale, zero point
+        self.inputs: list[tuple[Shape, int]] = []
+        for _ in range(self.draw.choice((1, 1, 2))):
+            shape = (1, self.draw.integer(2, 6), self.draw.integer(2, 6), self.draw.integer(1, 6))
+            scale, zero = self.draw.log_uniform(0.01, 0.1), self.draw.zero_point()
+            self.tensors.append((self.model.input(shape, scale=scale, zero_point=zero), shape, scale, zero))
+            self.inputs.append((shape, zero))
+
+    def grow(self) -> None:
+        kinds = (self.convolution, self.depthwise, self.pool, self.add, self.add, self.multiply, self.concatenation,
+                 self.reshape, self.reshape, self.pad, self.logistic, self.relu6, self.mean, self.requantize)  # fmt: skip
+        self.draw.choice(kinds)()
+
+    def pick(self, rank: int | None = None) -> tuple[int, Shape, float, int]:
+        """A tensor to read: mostly a late one, as in real networks."""
+        known = [t for t in self.tensors if rank is None or len(t[1]) == rank]
+        return known[-1] if self.draw.chance(0.6) else self.draw.choice(known)
+
+    def made(self, shape: Shape, scale: float, zero: int) -> int:
+        index = self.model.tensor(shape, scale=scale, zero_point=zero)
+        self.tensors.append((index, shape, scale, zero))
+        return index
+
+    def convolution(self) -> None:
+        x, shape, _, zero = self.pick(4)
+        channels, taps = self.draw.integer(1, 8), (self.draw.integer(1, 3), self.draw.integer(1, 3))
+        self.window("CONV_2D", x, shape, zero, (channels, *taps, shape[3]), 0, channels)
+
+    def depthwise(self) -> None:
+        x, shape, _, zero = self.pick(4)
+        taps = (self.draw.integer(1, 3), self.draw.integer(1, 3))
+        self.window("DEPTHWISE_CONV_2D", x, shape, zero, (1, *taps, shape[3]), 3, shape[3], depth_multiplier=1)
+
+    def window(
+        self, op: str, x: int, shape: Shape, zero: int, weights: Shape, axis: int, channels: int, **more: int
+    ) -> None:
+        made = layer(self.draw, weights, axis)
+        strides = self.draw.choice(((1, 1), (2, 2), (2, 1)))
+        height, width = window_positions(shape[1:3], weights[1:3], strides, (1, 1), "SAME")
+        # The input's scale is given; the output scale follows, so that the real multipliers stay what they are.
+        scale = self.model._tensors[x].quantization.scale[0]
+        output = made.output_scale * float(scale) / made.input_scale
+        zero_out = self.draw.output_zero_point()
+        w = self.model.constant(made.weights, scale=made.weight_scales, zero_point=0, axis=axis)
+        b = -1
+        if made.bias is not None:
+            b = self.model.constant(made.bias, scale=made.weight_scales * np.float32(scale), axis=0)
+        inputs = [x, w, b] if b >= 0 or op == "CONV_2D" else [x, w]
+        y = self.made((1, height, width, channels), output, zero_out)
+        activation = self.draw.activation()
+        self.model.op(
+            op, inputs, [y], padding="SAME", stride_h=strides[0], stride_w=strides[1],
+            fused_activation_function=activation, **more,
+        )  # fmt: skip
+
+    def pool(self) -> None:
+        x, shape, scale, zero = self.pick(4)
+        op, size = self.draw.choice(("AVERAGE_POOL_2D", "MAX_POOL_2D")), self.draw.integer(1, 3)
+        stride = self.draw.integer(1, 2)
+        height, width = window_positions(shape[1:3], (size, size), (stride, stride), (1, 1), "SAME")
+        y = self.made((1, height, width, shape[3]), scale, zero)
+        self.model.op(
+            op, [x], [y], padding="SAME", stride_h=stride, stride_w=stride, filter_height=size, filter_width=size
+        )
+
+    def add(self) -> None:
+        self.elementwise(self.draw.choice(("ADD", "SUB")))
+
+    def multiply(self) -> None:
+        self.elementwise("MUL")
+
+    def elementwise(self, op: str) -> None:
+        x, shape, scale, _ = self.pick()
+        same = [t for t in self.tensors if t[1] == shape]
+        if self.draw.chance(0.7):
+            z, _, other, _ = self.draw.choice(same)
+        else:
+            other = self.draw.log_uniform(0.01, 0.1)
+            z = self.model.constant(
+                self.draw.codes(shape[-1:]), scale=other, zero_point=self.draw.zero_point()
+            )  # broadcast over the last dimension
+        natural = scale * other * 64 if op == "MUL" else 1.5 * max(scale, other)
+        y = self.made(shape, natural, self.draw.output_zero_point())
+        self.model.op(op, [x, z], [y], fused_activation_function=self.draw.choice(("NONE", "RELU")))
+
+    def concatenation(self) -> None:
+        x, shape, scale, zero = self.pick()
+        same = [t[0] for t in self.tensors if t[1] == shape and t[2:] == (scale, zero)]
+        parts = [x, *(self.draw.choice(same) for _ in range(self.draw.integer(0, 2)))]
+        axis = self.draw.integer(0, len(shape) - 1)
+        joined = tuple(size * len(parts) if i == axis else size for i, size in enumerate(shape))
+        if np.prod(joined) <= 2000 and (len(shape) < 4 or axis != 0):
+            self.model.op("CONCATENATION", parts, [self.made(joined, scale, zero)], axis=axis)
+
+    def reshape(self) -> None:
+        x, shape, scale, zero = self.pick()
+        size = int(np.prod(shape))
+        divisors = [d for d in range(1, size + 1) if size % d == 0]
+        d = self.draw.choice(divisors)
+        to = self.draw.choice(((1, size), (1, d, 1, size // d), (1, 1, d, size // d)))
+        self.model.op("RESHAPE", [x], [self.made(to, scale, zero)], new_shape=np.array(to, np.int32))
+        if self.draw.chance(0.3):
+            self.model.without_options()
+
+    def pad(self) -> None:
+        x, shape, scale, zero = self.pick(4)
+        paddings = np.array([[0, 0], *([self.draw.integer(0, 2), self.draw.integer(0, 1)] for _ in range(3))], np.int32)
+        to = tuple(size + int(sum(extra)) for size, extra in zip(shape, paddings, strict=True))
+        if np.prod(to) <= 2000:
+            self.model.op("PAD", [x, self.model.constant(paddings)], [self.made(to, scale, zero)])
+
+    def logistic(self) -> None:
+        x, shape, _, _ = self.pick()
+        self.model.op("LOGISTIC", [x], [self.made(shape, 1 / 256, -128)])
+
+    def relu6(self) -> None:
+        x, shape, scale, zero = self.pick()
+        self.model.op("RELU6", [x], [self.made(shape, scale, zero)])
+
+    def mean(self) -> None:
+        x, shape, scale, _ = self.pick(4)
+        axes = self.model.constant(np.array([1, 2], np.int32))
+        y = self.made((1, 1, 1, shape[3]), scale, self.draw.zero_point())
+        self.model.op("MEAN", [x, axes], [y], keep_dims=True)
+
+    def requantize(self) -> None:
+        x, shape, scale, _ = self.pick()
+        y = self.made(shape, scale * self.draw.log_uniform(0.5, 2), self.draw.zero_point())
+        self.model.op("QUANTIZE", [x], [y])
+
+    def finish(self) -> None:
+        """The last tensor is an output; so are some others, computed ones or an input."""
+        computed = self.tensors[len(self.inputs) :]
+        outputs = [computed[-1][0]]
+        outputs += [t[0] for t in computed[:-1] if self.draw.chance(0.15)][:3]
+        if self.draw.chance(0.1):
+            outputs.append(self.tensors[0][0])
+        for index in outputs:
+            self.model.as_output(index)
+
+
+def network_case(number: int) -> Case:
+    network = Network(number)
+    wanted = network.draw.integer(3, 12)
+    while len(network.tensors) < len(network.inputs) + wanted:
+        network.grow()
+    network.finish()
+    return Case(f"network_{number}", network.model.build(), network.draw.samples(network.inputs, 3))
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("target", TARGETS)
+def test_random_networks_give_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
+    check([network_case(number) for number in range(case_count(60, 500))], target, tmp_path)
+
+
+def test_the_networks_reuse_memory_in_every_way() -> None:
+    """The cases are worth something: memory is shared, taken over and renamed in them."""
+    plans = [export(network_case(number).graph()) for number in range(40)]
+    assert any(p.arena_bytes < sum(s.bytes for s in p.arena) // 2 for p in plans)
+    assert any(len(p.arena) < len(p.layers) for p in plans)
+    assert all(p.arena_bytes >= p.arena_lower_bound for p in plans)
