@@ -20,10 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import convert, data, factory
+from pipeline import convert, data, factory, keras_models
 from pipeline.errors import DataError, ModelError
 from pipeline.model import Array
-from pipeline.recipe import KERAS_SUFFIXES
 
 FLOAT_WEIGHTS = "float.weights.h5"
 _PREDICT_BATCH = 256
@@ -99,46 +98,17 @@ def _prepare(arguments: Mapping[str, Any]) -> None:
 
 
 def _model(source: Mapping[str, Any]) -> Any:
-    """Build or load the model that a recipe names."""
-    import tf_keras
-
+    """Build or load the model that a recipe names, as a flat tf_keras model."""
     if source["factory"] is None:
-        return _loaded(Path(source["keras"]))
+        return keras_models.load(Path(source["keras"]))
     made_by = factory.parse(source["factory"])
-    model = factory.function(made_by)()
-    if not isinstance(model, tf_keras.Model):
-        kind = f"{type(model).__module__.partition('.')[0]}.{type(model).__name__}"
-        raise ModelError(
-            f"{made_by}: returned a {kind}; a tf_keras.Model is needed.",
-            hint="build it with `import tf_keras`: quantization-aware training does not know Keras 3.",
-        )
+    made = factory.function(made_by)()
     if source["weights"] is not None:
-        _load_weights(model, Path(source["weights"]))
-    return model
-
-
-def _loaded(path: Path) -> Any:
-    """Load a saved model. Lambda layers carry Python code: a file with one is refused."""
-    import tf_keras
-    from tf_keras.src.saving.serialization_lib import SafeModeScope
-
+        _load_weights(made, Path(source["weights"]))
     try:
-        with SafeModeScope(True):
-            return tf_keras.models.load_model(str(path), compile=False)
-    except MemoryError:
-        raise
-    except Exception as error:  # a file may be wrong in any way
-        words = " ".join(str(error).split())[:300] or type(error).__name__
-        if "lambda" in words.lower():
-            hint = "a Lambda layer is Python code in a file; name a factory that builds the model instead."
-        else:
-            hint = (
-                "files saved by Keras 3 do not load in tf_keras: save the weights with save_weights('x.weights.h5') "
-                "and give a factory that builds the model with tf_keras, and `weights: x.weights.h5`."
-            )
-        raise ModelError(
-            f"{path}: tf_keras cannot load it as a model ({' or '.join(KERAS_SUFFIXES)}): {words}", hint=hint
-        ) from error
+        return keras_models.flat(made)
+    except ModelError as error:
+        raise ModelError(f"{made_by}: {error.message}", hint=error.hint) from error
 
 
 def _load_weights(model: Any, path: Path) -> None:

@@ -49,6 +49,19 @@ def _file(value: object, info: ValidationInfo) -> Path:
     return path
 
 
+def _saved(value: object, info: ValidationInfo) -> Path:
+    """A file, or the folder of a SavedModel."""
+    if isinstance(value, str) and value and "\0" not in value:
+        path: Path = (info.context or {}).get("folder", Path()) / value
+        if path.is_dir():
+            if not (path / "saved_model.pb").is_file():
+                raise ValueError(f"a folder without saved_model.pb is no SavedModel: {path}")
+            return path
+        if not value.endswith(KERAS_SUFFIXES):
+            raise ValueError(f"a file that ends in {' or '.join(KERAS_SUFFIXES)}, or a SavedModel's folder is needed")
+    return _file(value, info)
+
+
 def _factory(value: object, info: ValidationInfo) -> object:
     try:
         named = parse_factory(value if isinstance(value, str) else "")
@@ -68,7 +81,7 @@ def _suffix(*suffixes: str) -> BeforeValidator:
 
 _PATH_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1})
 AnyFile = Annotated[Path, BeforeValidator(_file), _PATH_SCHEMA]
-KerasFile = Annotated[Path, BeforeValidator(_file), _suffix(*KERAS_SUFFIXES), _PATH_SCHEMA]
+KerasFile = Annotated[Path, BeforeValidator(_saved), _PATH_SCHEMA]
 WeightsFile = Annotated[Path, BeforeValidator(_file), _suffix(".h5", ".hdf5"), _PATH_SCHEMA]
 TfliteFile = Annotated[Path, BeforeValidator(_file), _suffix(".tflite"), _PATH_SCHEMA]
 NpzFile = Annotated[Path, BeforeValidator(_file), _suffix(".npz"), _PATH_SCHEMA]
@@ -100,9 +113,10 @@ def _exactly_one(section: _Section, names: tuple[str, ...]) -> None:
 class ModelSource(_Section):
     """Where the model comes from: exactly one of keras, factory, tflite."""
 
-    keras: Annotated[KerasFile | None, Field(description="a model saved by tf_keras: .keras or .h5")] = None
+    keras: Annotated[KerasFile | None, Field(description="a saved model: .keras, .h5, or a SavedModel's folder")] = None
     factory: Annotated[
-        PythonFunction | None, Field(description="file.py:function, without arguments, gives a tf_keras model")
+        PythonFunction | None,
+        Field(description="file.py:function, without arguments, gives a model of tf_keras or Keras 3"),
     ] = None
     weights: Annotated[
         WeightsFile | None, Field(description="trained weights (.weights.h5) for the factory's model")

@@ -34,6 +34,7 @@ Progress = Callable[[int, int], None]
 
 _ENVIRONMENT = {
     "TF_USE_LEGACY_KERAS": "1",  # tfmot knows no other; it is too late once tf.keras was touched
+    "KERAS_BACKEND": "tensorflow",  # of Keras 3, which may be configured for another
     "TF_CPP_MIN_LOG_LEVEL": "2",
     "CUDA_VISIBLE_DEVICES": "-1",  # a GPU would train another model
     "PYTHONHASHSEED": "0",

@@ -117,7 +117,8 @@ def train(recipe: Recipe, workspace: Workspace, progress: Progress = lambda stag
     data_step = _data_step(recipe, recipe.data, needed, workspace, progress)
 
     hashes, packages = _model_inputs(recipe.model)
-    inputs = {"data": data_step.digest, **hashes, "code": _code("quantize", "data", "factory", "train_worker")}
+    code = _code("quantize", "keras_models", "data", "factory", "train_worker")
+    inputs = {"data": data_step.digest, **hashes, "code": code}
     common = {"seed": recipe.seed, "threads": recipe.threads, "labels": len(recipe.labels)}
     arguments = {**common, "data": str(data_step.path.absolute()), "model": _plain(recipe.model)}
 
@@ -351,7 +352,7 @@ def _judged(folder: Path) -> tuple[dict[str, Evaluation], str, TestSet]:
 def _model_inputs(source: ModelSource) -> tuple[dict[str, str], dict[str, str]]:
     """Hashes of what the float model comes from, and versions of the packages its factory imports."""
     if source.keras is not None:
-        return {"keras": file_digest(source.keras)}, {}
+        return {"keras": _saved_digest(source.keras)}, {}
     if source.factory is None:
         raise ValueError("a recipe without a model")
     files, folder = factory.sources(source.factory.path), source.factory.path.parent
@@ -359,6 +360,13 @@ def _model_inputs(source: ModelSource) -> tuple[dict[str, str], dict[str, str]]:
     if source.weights is not None:
         hashes["weights"] = file_digest(source.weights)
     return hashes, factory.package_versions(files, folder)
+
+
+def _saved_digest(path: Path) -> str:
+    """Of a file, or of all files of a SavedModel."""
+    if path.is_dir():
+        return files_digest([file for file in sorted(path.rglob("*")) if file.is_file()], path)
+    return file_digest(path)
 
 
 def _versions(wanted: Mapping[str, Sequence[str]]) -> dict[str, str]:

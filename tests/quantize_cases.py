@@ -161,8 +161,6 @@ def main(folder: Path) -> None:
     cases.run("float", "other weights", {**cases.source(other), "weights": str(folder / "w.weights.h5")}, whole)
 
     cases.run("float", "no model", cases.source("def build():\n    return 3\n"), whole)
-    keras_3 = "import keras\ndef build():\n    return keras.Sequential([keras.Input((6, 6, 1))])\n"
-    cases.run("float", "keras 3", cases.source(keras_3), whole)
     cases.run("float", "other shape", model, dataset((8, 8, 1)))
     cases.run("float", "too many classes", model, dataset(classes=3))
     cases.run("float", "too many labels", model, whole, labels=3)

@@ -23,9 +23,9 @@ RANKS = {"errors": 0, "model, board": 1, "stages": 2, "run": 3, "cli": 4}
 
 # Packages that are heavy, or must stay out of the process that decides: who may import them, inside functions or not.
 RESERVED = {
-    "tensorflow": {"pipeline.quantize", "pipeline.convert", "pipeline.train_worker"},
-    "tf_keras": {"pipeline.quantize", "pipeline.convert", "pipeline.train_worker"},
-    "keras": {"pipeline.quantize", "pipeline.convert", "pipeline.train_worker"},
+    "tensorflow": {"pipeline.quantize", "pipeline.keras_models", "pipeline.convert", "pipeline.train_worker"},
+    "tf_keras": {"pipeline.quantize", "pipeline.keras_models", "pipeline.convert", "pipeline.train_worker"},
+    "keras": {"pipeline.quantize", "pipeline.keras_models", "pipeline.convert", "pipeline.train_worker"},
     "tensorflow_model_optimization": {"pipeline.quantize", "pipeline.train_worker"},
     "tflite_micro": {"pipeline.interpreter_worker"},
     "tflite_runtime": {"pipeline.interpreter_worker"},
