@@ -12,7 +12,7 @@ from pathlib import Path
 import jinja2
 
 from pipeline import __version__, graph_costs, interpreters, vectors
-from pipeline.aot.emit import C_TYPES, comment_text, model_symbol, sha256_bytes, tensor_macros, tensor_table
+from pipeline.aot.emit import C_TYPES, comment_text, header_name, model_symbol, sha256_bytes, tensor_macros, tensor_table
 from pipeline.board import Board
 from pipeline.errors import ModelError, ToolError, UnsupportedError
 from pipeline.golden import all_layers
@@ -184,6 +184,7 @@ def export(graph: Graph, board: Board | None = None) -> Export:
         "name": name,
         "upper": upper,
         "symbol": model_symbol(name),
+        "header": header_name(name),
         "data": f"g_{name}_model_data",
         "size": len(content),
         "rows": _rows(content),
@@ -208,9 +209,9 @@ def export(graph: Graph, board: Board | None = None) -> Export:
         runtime="tflm",
         model=model,
         symbol=model_symbol(name),
-        header=f"{name}.h",
+        header=header_name(name),
         files={
-            f"{name}.h": _render("model.h.j2", values),
+            header_name(name): _render("model.h.j2", values),
             f"{name}.cc": _render("model.cc.j2", values),
             f"{name}_model_data.h": _render("model_data.h.j2", values),
             f"{name}_model_data.cc": _render("model_data.cc.j2", values),

@@ -85,7 +85,7 @@ def test_the_export_says_what_is_in_it(tmp_path: Path, arena: ArenaSize):
     graph = tiny(tmp_path)
     export = tflm.export(graph)
     assert (export.runtime, export.symbol, export.header, export.language) == (
-        "tflm", "tiny_net_model", "tiny_net.h", "c++",
+        "tflm", "tiny_net_model", "tiny_net_model.h", "c++",
     )  # fmt: skip
     assert (export.arena_bytes, export.weights_bytes, export.macs) == (arena.bytes, 12, 24)
     assert export.constant_bytes == len(graph.path.read_bytes())
@@ -131,7 +131,7 @@ def test_the_header_is_c_and_cxx(tmp_path: Path, arena: ArenaSize):
     write(tflm.export(tiny(tmp_path)).files, tmp_path)
     include = f"-I{REPOSITORY / 'firmware/runtime'}"
     for language, standard in (("c", "c11"), ("c++", "c++11")):
-        command = [str(CXX), "-x", language, f"-std={standard}", *WARNINGS, "-fsyntax-only", include, "tiny_net.h"]
+        command = [str(CXX), "-x", language, f"-std={standard}", *WARNINGS, "-fsyntax-only", include, "tiny_net_model.h"]
         subprocess.run(command, cwd=tmp_path, check=True, timeout=120)
 
 

@@ -59,6 +59,11 @@ def model_symbol(name: str) -> str:
     return name if name.endswith("_model") else f"{name}_model"
 
 
+def header_name(name: str) -> str:
+    """The header that declares a model; a model called string or model must not hide string.h or model.h."""
+    return f"{model_symbol(name)}.h"
+
+
 def comment_text(text: str, limit: int = 60) -> str:
     """Text from a model file, made harmless inside a C comment."""
     return re.sub(r"[^A-Za-z0-9_./:;,+-]", "_", text)[-limit:].replace("*/", "__").replace("//", "/_")
@@ -111,6 +116,7 @@ class _Emitter:
         self.plan = plan
         self.name = graph.name
         self.symbol = model_symbol(graph.name)
+        self.header_name = header_name(graph.name)
         self.constants = _Constants(graph.name)
         self.calls: list[str] = []
         self.params: list[str] = []
@@ -123,7 +129,7 @@ class _Emitter:
         inputs = [self.pointer(i) for i in self.graph.inputs]
         kernels = sorted({s.kernel for s in self.plan.steps if s.kernel})
         files = {
-            f"{self.name}.h": self.header(),
+            self.header_name: self.header(),
             f"{self.name}.c": self.code(kernels, inputs, outputs),
             f"{self.name}_constants.h": self.constants_header(),
             f"{self.name}_constants.c": self.constants_code(),
@@ -131,7 +137,7 @@ class _Emitter:
         return Sources(
             files={path: text.encode() for path, text in files.items()} | kernel_files(kernels),
             symbol=self.symbol,
-            header=f"{self.name}.h",
+            header=self.header_name,
             constant_bytes=self.constants.bytes,
             weights_bytes=self.constants.weights_bytes,
         )
@@ -206,11 +212,11 @@ class _Emitter:
     # Files
 
     def header(self) -> str:
-        upper = self.name.upper()
+        upper, guard = self.name.upper(), f"{self.symbol.upper()}_H"
         lines = [
             self.banner(),
-            f"#ifndef {upper}_H",
-            f"#define {upper}_H",
+            f"#ifndef {guard}",
+            f"#define {guard}",
             "",
             '#include "model.h"',
             "",
@@ -236,7 +242,7 @@ class _Emitter:
             "}",
             "#endif",
             "",
-            f"#endif /* {upper}_H */",
+            f"#endif /* {guard} */",
             "",
         ]
         return "\n".join(lines)
@@ -245,7 +251,7 @@ class _Emitter:
         upper = self.name.upper()
         kernel_includes = "".join(f'#include "kernels/{k}.h"\n' for k in kernels)
         body = "\n".join(self.calls)
-        return f"""{self.banner()}#include "{self.name}.h"
+        return f"""{self.banner()}#include "{self.header_name}"
 
 #include "{self.name}_constants.h"
 {kernel_includes}

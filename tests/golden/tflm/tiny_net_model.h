@@ -1,8 +1,8 @@
 /* tiny_net.tflite for TensorFlow Lite Micro, by tensorflash 0.1.0. Do not edit.
  * sha256 5fc3a7ef2954d17ad1ca22e9ffbd783d327f00eb6e111e52a28a795f20c43c14
  * made by made_for_a_test */
-#ifndef TINY_NET_H
-#define TINY_NET_H
+#ifndef TINY_NET_MODEL_H
+#define TINY_NET_MODEL_H
 
 #include "model.h"
 
@@ -56,4 +56,4 @@ const void *tiny_net_output(uint8_t index);
 }
 #endif
 
-#endif /* TINY_NET_H */
+#endif /* TINY_NET_MODEL_H */
