@@ -34,7 +34,6 @@ class Variant(Generic[L]):
 
 def no_obstacle(_: object) -> None:
     """For a variant that takes every layer."""
-    return None
 
 
 def choose(variants: Sequence[Variant[L]], layer: L, core: Core) -> Step:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.aot import packing
 from pipeline.aot.ops.weighted import Operands, operands, requantization, scale_multipliers
 from pipeline.aot.ops.window import Window, windows
-from pipeline.aot.steps import Core, Step, refuse
+from pipeline.aot.steps import Constant, Core, Ref, Scratch, Step, refuse
 from pipeline.aot.variants import Variant, choose, no_obstacle
 from pipeline.fixedpoint import Multiplier
 from pipeline.tflite import Graph, Op
@@ -88,4 +89,66 @@ def _portable(layer: Conv2d) -> Step:
     )
 
 
-VARIANTS: tuple[Variant[Conv2d], ...] = (Variant("conv_2d_s8", "", "portable C", no_obstacle, _portable),)
+def _dsp_obstacle(layer: Conv2d) -> str | None:
+    if layer.groups > 1:
+        return f"{layer.groups} groups"
+    if (layer.vertical.dilation, layer.horizontal.dilation) != (1, 1):
+        return f"a dilation of {layer.vertical.dilation} x {layer.horizontal.dilation}"
+    if max(*layer.operands.source.shape, *layer.operands.output.shape, *layer.operands.weights.shape) >= 1 << 15:
+        return "a dimension of 32,768 or more"
+    if max(layer.vertical.stride, layer.horizontal.stride) >= 1 << 15:
+        return "a stride of 32,768 or more"
+    return packing.doubling_obstacle(layer.operands, _CHANNEL_AXIS, layer.multipliers)
+
+
+def _dsp(layer: Conv2d) -> Step:
+    source, output, channels = layer.operands.source, layer.operands.output, layer.channels
+    portable, _ = requantization(layer.op, layer.operands, _CHANNEL_AXIS, layer.multipliers)
+    weights = packing.weights_of(layer.operands).reshape(channels, -1)
+    groups = -(-weights.shape[1] // 4)
+    whole_groups = layer.depth % 4 == 0
+    return Step(
+        op=layer.op,
+        kernel="conv_2d_s8_dsp",
+        reason="",
+        inputs=(source.index,),
+        outputs=(output.index,),
+        params={
+            "batches": source.shape[0],
+            "input_height": source.shape[1],
+            "input_width": source.shape[2],
+            "input_channels": layer.depth,
+            "output_height": output.shape[1],
+            "output_width": output.shape[2],
+            "output_channels": channels,
+            "filter_height": layer.vertical.taps,
+            "filter_width": layer.horizontal.taps,
+            "stride_height": layer.vertical.stride,
+            "stride_width": layer.horizontal.stride,
+            "pad_top": layer.vertical.pad,
+            "pad_left": layer.horizontal.pad,
+            "doubled_zero": 2 * output.zero_point + 1,
+            "pad_code": source.zero_point,
+            "activation_min": portable["activation_min"],
+            "activation_max": portable["activation_max"],
+            "weights": Ref("weights"),
+            "bias": Ref("bias"),
+            "multipliers": Ref("multipliers"),
+            "codes": Ref("codes"),
+            "scratch": Scratch(),
+        },
+        constants=(
+            Constant("weights", packing.rows_by(weights, 2), is_weight=True),
+            Constant("bias", packing.folded_bias(layer.operands, _CHANNEL_AXIS, 128, 2), is_weight=True),
+            Constant("multipliers", packing.mantissas(layer.multipliers, channels)),
+            Constant("codes", packing.shift_codes(layer.multipliers, channels)),
+        ),
+        scratch_bytes=24 * groups + (0 if whole_groups else 4 * groups),
+        macs=layer.macs,
+    )
+
+
+VARIANTS: tuple[Variant[Conv2d], ...] = (
+    Variant("conv_2d_s8_dsp", "dsp", "SMLAD on tiles of 3 pixels x 2 channels", _dsp_obstacle, _dsp),
+    Variant("conv_2d_s8", "", "portable C", no_obstacle, _portable),
+)

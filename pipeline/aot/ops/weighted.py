@@ -10,7 +10,6 @@ import numpy as np
 from pipeline.aot.requantization import checked_multiplier, fused_range, prove_no_overflow
 from pipeline.aot.steps import Constant, ParamValue, Ref, quantized_input, quantized_output, refuse
 from pipeline.fixedpoint import Multiplier
-from pipeline.model import Array
 from pipeline.tflite import Graph, Op, Tensor
 
 
@@ -81,7 +80,7 @@ def requantization(
     weights, bias = layer.weights.data, None if layer.bias is None else layer.bias.data
     if weights is None:
         raise ValueError("the operands were not checked")
-    prove_no_overflow(op, _magnitudes(layer, weights, bias, channel_axis), multipliers, layer.output.zero_point)
+    prove_no_overflow(op, magnitudes(layer, channel_axis), multipliers, layer.output.zero_point)
     low, high = fused_range(op, layer.output)
     constants = [
         Constant("weights", weights, is_weight=True),
@@ -103,11 +102,14 @@ def requantization(
     }, tuple(constants)
 
 
-def _magnitudes(layer: Operands, weights: Array, bias: Array | None, channel_axis: int) -> list[int]:
+def magnitudes(layer: Operands, channel_axis: int) -> list[int]:
     """For each output channel, |bias| + sum |weight| * the largest |input code - zero point|."""
+    weights, bias = layer.weights.data, None if layer.bias is None else layer.bias.data
+    if weights is None:
+        raise ValueError("the operands were not checked")
     others = tuple(axis for axis in range(weights.ndim) if axis != channel_axis)
     largest = max(127 - layer.source.zero_point, layer.source.zero_point + 128)
-    magnitudes = np.abs(weights.astype(np.int64)).sum(axis=others) * largest
+    totals = np.abs(weights.astype(np.int64)).sum(axis=others) * largest
     if bias is not None:
-        magnitudes = magnitudes + np.abs(bias.astype(np.int64)).reshape(-1)
-    return [int(m) for m in magnitudes]
+        totals = totals + np.abs(bias.astype(np.int64)).reshape(-1)
+    return [int(m) for m in totals]

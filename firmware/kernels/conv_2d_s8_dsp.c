@@ -1,0 +1,334 @@
+/* 2-D convolution, int8 in, int8 out, for cores with SMLAD; any filter, stride and padding, no dilation, no groups.
+ *   output[b][y][x][o] = clamp(requant(sum_k twice(column[k]) * weights[o][k] + bias[o]))
+ *   column[k]   the window's codes + 128, k = (fy * filter_width + fx) * input_channels + i; in the padding the zero
+ *               point + 128; twice: doubled
+ *   input    [batches][input_height][input_width][input_channels]      int8
+ *   weights  int8, depth = filter size rounded up to 4 with zeros; of two channels a word of four each in turn,
+ *            an odd last channel on its own
+ *   bias     [output_channels] int32, twice (bias - (128 + zero point) * sum_k weights[o][k])
+ *   multipliers, codes  [output_channels], as tflash_requantize_twice (dsp.h) wants them
+ *   output   [batches][output_height][output_width][output_channels]   int8
+ * Bit-exact with: TFLM's CONV_2D reference kernel (double rounding).
+ * Overflow: partial sums may wrap around; aot/packing.py proves that the whole, doubled, is an int32.
+ * Scratch: three columns of int16, and one of int8. Input and output must not overlap.
+ *
+ * Three pixels by two channels stay in registers: 12 SMLAD, 4 LDRD and 4 SXTB16 for 24 products. An LDRD takes two
+ * cycles of a Cortex-M4 where it follows other work and the rest take one, so about one cycle a product; a Cortex-M7
+ * issues SMLAD and loads in pairs. The inner loop is 320 bytes, within any flash cache or prefetch line buffer that
+ * keeps a loop. */
+#include "conv_2d_s8_dsp.h"
+
+#include "dsp.h"
+
+#define PIXELS 3
+#define STRIDE (2 * PIXELS) /* words of the columns from one group of four codes to the next */
+
+/* Three pixels by an even number of channels. The assembly knows the order of the fields. */
+struct tile {
+  const uint32_t *columns;
+  const uint32_t *columns_end;
+  uint32_t skip; /* groups of four codes in the last turn of the inner loop that do not exist, 0..3 */
+  int32_t output_step; /* from one pixel to the next */
+  int32_t doubled_zero;
+  const int8_t *weights;
+  const int32_t *bias;
+  const int32_t *multipliers;
+  const int8_t *codes;
+  int8_t *output;
+  int32_t pairs; /* of channels, at least 1 */
+};
+
+#ifdef TFLASH_DSP_ASM
+
+/* One group of a pixel: r8, r9 are the weights of one channel and r10, r11 of the other. */
+#define GROUP_OF_PIXEL(acc0, acc1)         \
+  "ldrd r12, lr, [r0], #8\n"               \
+  "smlad " acc0 ", r8, r12, " acc0 "\n"    \
+  "smlad " acc0 ", r9, lr, " acc0 "\n"     \
+  "smlad " acc1 ", r10, r12, " acc1 "\n"   \
+  "smlad " acc1 ", r11, lr, " acc1 "\n"
+
+/* Four codes of three pixels by two channels: 20 instructions of 4 bytes. */
+#define GROUP                   \
+  "ldrd r8, r10, [r1], #8\n"    \
+  "sxtb16 r9, r8, ror #8\n"     \
+  "sxtb16 r8, r8\n"             \
+  "sxtb16 r11, r10, ror #8\n"   \
+  "sxtb16 r10, r10\n"           \
+  GROUP_OF_PIXEL("r2", "r3")    \
+  GROUP_OF_PIXEL("r4", "r5")    \
+  GROUP_OF_PIXEL("r6", "r7")
+
+/* tflash_requantize_twice of acc, with temporary t, rounding in r12; for a left shift with the zero point in r12. */
+#define REQUANTIZE(acc, t, multiplier, code)         \
+  "add " t ", r12, " acc ", asr #31\n"               \
+  "smmlar " t ", " acc ", " multiplier ", " t "\n"   \
+  "asr " t ", " t ", " code "\n"                     \
+  "ssat " t ", #8, " t ", asr #1\n"
+#define REQUANTIZE_LEFT(acc, t, multiplier, code)    \
+  "lsl " t ", " acc ", " code "\n"                   \
+  "smmlar " t ", " t ", " multiplier ", r12\n"       \
+  "ssat " t ", #8, " t "\n"
+
+/* A channel of three pixels: to r0, r0 + step and r0 + 2 * step. lr is free for the first, then it is the step. */
+#define CHANNEL(requantize, acc0, acc1, acc2, multiplier, code, offset) \
+  requantize(acc0, "lr", multiplier, code)                              \
+  "strb lr, [r0]\n"                                                     \
+  "ldr lr, [sp, #12]\n"                                                 \
+  requantize(acc1, acc0, multiplier, code)                              \
+  "strb " acc0 ", [r0, lr]\n"                                           \
+  requantize(acc2, acc1, multiplier, code)                              \
+  "strb " acc1 ", [r0, lr, lsl #1]\n"
+
+/* r0: columns, then output; r1: weights; r2..r7: sums of (pixel 0, channel 0), (0, 1), (1, 0), ..
+ * On the stack lies the struct, with the address to enter the inner loop at instead of skip. */
+__attribute__((naked, noinline)) static void run_tile(__attribute__((unused)) const struct tile *tile) {
+  __asm(
+      "push {r4-r11, lr}\n"
+      "sub sp, sp, #44\n"
+      "ldm r0, {r1-r11}\n"
+      "adr r12, 2f\n"
+      "mov r0, #80\n"
+      "mla r3, r3, r0, r12\n"
+      "orr r3, r3, #1\n"
+      "stm sp, {r1-r11}\n"
+      "mov r1, r6\n"
+      "1:\n"
+      "ldr r12, [sp, #24]\n"
+      "ldrd r2, r3, [r12], #8\n"
+      "str r12, [sp, #24]\n"
+      "mov r4, r2\n"
+      "mov r5, r3\n"
+      "mov r6, r2\n"
+      "mov r7, r3\n"
+      "ldr r0, [sp]\n"
+      "ldr r12, [sp, #8]\n"
+      "bx r12\n"
+      ".balign 4\n"
+      "2:\n"
+      GROUP GROUP GROUP GROUP
+      "ldr r12, [sp, #4]\n"
+      "cmp r0, r12\n"
+      "bne 2b\n"
+      "ldr r12, [sp, #28]\n"
+      "ldrd r8, r9, [r12], #8\n"
+      "str r12, [sp, #28]\n"
+      "ldr r12, [sp, #32]\n"
+      "ldrh r11, [r12], #2\n"
+      "str r12, [sp, #32]\n"
+      "sxtb r10, r11\n"
+      "sxtb r11, r11, ror #8\n"
+      "ldr r0, [sp, #36]\n"
+      "add lr, r0, #2\n"
+      "str lr, [sp, #36]\n"
+      "ldr r12, [sp, #16]\n"
+      "cmp r10, #0\n"
+      "blt 5f\n"
+      "lsl r12, r12, r10\n"
+      CHANNEL(REQUANTIZE, "r2", "r4", "r6", "r8", "r10", "0")
+      "3:\n"
+      "add r0, r0, #1\n"
+      "ldr r12, [sp, #16]\n"
+      "cmp r11, #0\n"
+      "blt 6f\n"
+      "lsl r12, r12, r11\n"
+      CHANNEL(REQUANTIZE, "r3", "r5", "r7", "r9", "r11", "1")
+      "4:\n"
+      "ldr r12, [sp, #40]\n"
+      "subs r12, r12, #1\n"
+      "str r12, [sp, #40]\n"
+      "bne 1b\n"
+      "add sp, sp, #44\n"
+      "pop {r4-r11, pc}\n"
+      "5:\n"
+      "mvn r10, r10\n"
+      "asr r12, r12, #1\n"
+      CHANNEL(REQUANTIZE_LEFT, "r2", "r4", "r6", "r8", "r10", "0")
+      "b 3b\n"
+      "6:\n"
+      "mvn r11, r11\n"
+      "asr r12, r12, #1\n"
+      CHANNEL(REQUANTIZE_LEFT, "r3", "r5", "r7", "r9", "r11", "1")
+      "b 4b\n");
+}
+
+#else
+
+static void run_tile(const struct tile *tile) {
+  const int8_t *weights = tile->weights;
+  for (int32_t pair = 0; pair < tile->pairs; ++pair) {
+    for (int32_t channel = 2 * pair; channel < 2 * pair + 2; ++channel) {
+      for (int32_t pixel = 0; pixel < PIXELS; ++pixel) {
+        const int8_t *w = weights + 4 * (channel & 1);
+        int32_t acc = tile->bias[channel];
+        for (const uint32_t *x = tile->columns + 2 * pixel; x < tile->columns_end; x += STRIDE) {
+          acc = tflash_smlad(x[0], tflash_sxtb16(tflash_load_word(w)), acc);
+          acc = tflash_smlad(x[1], tflash_sxtb16_odd(tflash_load_word(w)), acc);
+          w += 8;
+        }
+        tile->output[pixel * tile->output_step + channel] =
+            tflash_requantize_twice(acc, tile->multipliers[channel], tile->codes[channel], tile->doubled_zero);
+      }
+    }
+    weights += (tile->columns_end - tile->columns) / STRIDE * 8;
+  }
+}
+
+#endif
+
+/* The last of an odd number of channels. */
+static void run_last_channel(const struct tile *tile, const int8_t *weights, int32_t channel) {
+  for (int32_t pixel = 0; pixel < PIXELS; ++pixel) {
+    const int8_t *w = weights;
+    int32_t acc = tile->bias[channel];
+    for (const uint32_t *x = tile->columns + 2 * pixel; x < tile->columns_end; x += STRIDE) {
+      acc = tflash_smlad(x[0], tflash_sxtb16(tflash_load_word(w)), acc);
+      acc = tflash_smlad(x[1], tflash_sxtb16_odd(tflash_load_word(w)), acc);
+      w += 4;
+    }
+    tile->output[pixel * tile->output_step + channel] =
+        tflash_requantize_twice(acc, tile->multipliers[channel], tile->codes[channel], tile->doubled_zero);
+  }
+}
+
+/* Groups of four codes, + 128 and doubled, into a column: bytes 0 and 2, then 1 and 3. Returns the column's next group. */
+static uint32_t *expand(const int8_t *codes, int32_t groups, uint32_t *column) {
+  for (; groups > 0; --groups) {
+    const uint32_t word = tflash_load_word(codes) ^ 0x80808080u;
+    column[0] = word << 1 & 0x01FE01FEu;
+    column[1] = word >> 7 & 0x01FE01FEu;
+    column += STRIDE;
+    codes += 4;
+  }
+  return column;
+}
+
+static uint32_t *fill(int32_t code, int32_t groups, uint32_t *column) {
+  const uint32_t twice = (uint32_t)(2 * (code + 128)) * 0x10001u;
+  for (; groups > 0; --groups) {
+    column[0] = twice;
+    column[1] = twice;
+    column += STRIDE;
+  }
+  return column;
+}
+
+/* Where a window lies on the input: its first row and column, and the filter columns left of, in and right of it. */
+struct place {
+  const int8_t *input; /* of the sample */
+  int32_t y;
+  int32_t x;
+  int32_t before;
+  int32_t inside;
+  int32_t after;
+};
+
+static struct place place_of(const struct tflash_conv_2d_s8_dsp_params *p, const int8_t *input, int32_t pixel) {
+  struct place place;
+  const int32_t row = pixel / p->output_width;
+  const int32_t sample = row / p->output_height;
+  place.input = input + sample * p->input_height * p->input_width * p->input_channels;
+  place.y = (row - sample * p->output_height) * p->stride_height - p->pad_top;
+  place.x = (pixel - row * p->output_width) * p->stride_width - p->pad_left;
+  const int32_t end = p->input_width - place.x;
+  const int32_t limit = end < p->filter_width ? end : p->filter_width;
+  place.before = place.x < 0 ? -place.x : 0;
+  place.before = place.before < p->filter_width ? place.before : p->filter_width;
+  place.inside = limit > place.before ? limit - place.before : 0;
+  place.after = p->filter_width - place.before - place.inside;
+  return place;
+}
+
+/* A window where every piece of a row is whole groups. */
+static void gather_groups(const struct tflash_conv_2d_s8_dsp_params *p, const struct place *place, uint32_t *column) {
+  const int32_t channels = p->input_channels;
+  for (int32_t y = place->y; y < place->y + p->filter_height; ++y) {
+    if (y < 0 || y >= p->input_height) {
+      column = fill(p->pad_code, p->filter_width * channels >> 2, column);
+    } else {
+      const int8_t *row = place->input + (y * p->input_width + place->x + place->before) * channels;
+      column = fill(p->pad_code, place->before * channels >> 2, column);
+      column = expand(row, place->inside * channels >> 2, column);
+      column = fill(p->pad_code, place->after * channels >> 2, column);
+    }
+  }
+}
+
+static int8_t *copy(int8_t *to, const int8_t *from, int32_t count) {
+  for (; count >= 4; count -= 4) {
+    tflash_store_word(to, tflash_load_word(from));
+    to += 4;
+    from += 4;
+  }
+  for (; count > 0; --count) {
+    *to++ = *from++;
+  }
+  return to;
+}
+
+static int8_t *repeat(int8_t *to, int32_t code, int32_t count) {
+  for (; count > 0; --count) {
+    *to++ = (int8_t)code;
+  }
+  return to;
+}
+
+/* A window as int8 codes. */
+static void gather_codes(const struct tflash_conv_2d_s8_dsp_params *p, const struct place *place, int8_t *codes) {
+  const int32_t channels = p->input_channels;
+  for (int32_t y = place->y; y < place->y + p->filter_height; ++y) {
+    if (y < 0 || y >= p->input_height) {
+      codes = repeat(codes, p->pad_code, p->filter_width * channels);
+    } else {
+      const int8_t *row = place->input + (y * p->input_width + place->x + place->before) * channels;
+      codes = repeat(codes, p->pad_code, place->before * channels);
+      codes = copy(codes, row, place->inside * channels);
+      codes = repeat(codes, p->pad_code, place->after * channels);
+    }
+  }
+}
+
+void tflash_conv_2d_s8_dsp(const struct tflash_conv_2d_s8_dsp_params *p, const int8_t *input, int8_t *output) {
+  const int32_t depth = p->filter_height * p->filter_width * p->input_channels;
+  const int32_t groups = (depth + 3) >> 2;
+  const int32_t pixels = p->batches * p->output_height * p->output_width;
+  const int32_t channels = p->output_channels;
+  uint32_t *columns = (uint32_t *)p->scratch;
+  int8_t *codes = (int8_t *)(columns + STRIDE * groups);
+  /* Three pixels at a time, the last three overlapping those before; of one or two pixels each thrice. */
+  const int32_t step = pixels >= PIXELS ? PIXELS : 1;
+  struct tile tile = {
+      .columns = columns,
+      .columns_end = columns + STRIDE * groups,
+      .skip = (uint32_t)-groups & 3u,
+      .output_step = step == PIXELS ? channels : 0,
+      .doubled_zero = p->doubled_zero,
+      .weights = p->weights,
+      .bias = p->bias,
+      .multipliers = p->multipliers,
+      .codes = p->codes,
+      .pairs = channels >> 1,
+  };
+  for (int32_t i = 0; i < pixels; i += step) {
+    const int32_t first = i + step <= pixels ? i : pixels - step;
+    for (int32_t pixel = 0; pixel < PIXELS; ++pixel) {
+      const struct place place = place_of(p, input, first + (step == PIXELS ? pixel : 0));
+      uint32_t *column = columns + 2 * pixel;
+      const int32_t outside = (place.before | place.after) != 0;
+      if ((p->input_channels & 3) == 0 || (!outside && (p->filter_width * p->input_channels & 3) == 0)) {
+        gather_groups(p, &place, column);
+      } else {
+        gather_codes(p, &place, codes);
+        (void)expand(codes, groups, column);
+      }
+    }
+    tile.output = output + first * channels;
+    if (tile.pairs > 0) {
+      run_tile(&tile);
+    }
+    if ((channels & 1) != 0) {
+      run_last_channel(&tile, p->weights + (channels - 1) * groups * 4, channels - 1);
+    }
+  }
+  tflash_clamp_codes(output, pixels * channels, p->activation_min, p->activation_max);
+}

@@ -1,0 +1,75 @@
+"""Weights, biases and shifts in the order and form that the fast kernels want, made once at compile time.
+
+Packing rounds a filter's depth up to a group of four at the most; it never widens a weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.aot.ops.weighted import Operands, magnitudes
+from pipeline.fixedpoint import INT32_MAX, Multiplier
+from pipeline.model import Array
+
+LARGEST_RIGHT_SHIFT = 22  # with it (2 * zero point + 1) << 21 and a product of 30 bits make an int32
+
+
+def doubling_obstacle(layer: Operands, channel_axis: int, multipliers: Sequence[Multiplier]) -> str | None:
+    """Why the requantization of firmware/kernels/dsp.h, which doubles the accumulator, is not for this layer."""
+    for channel, magnitude in enumerate(magnitudes(layer, channel_axis)):
+        multiplier = multipliers[channel if len(multipliers) > 1 else 0]
+        doubled = 2 * magnitude << max(multiplier.shift, 0)
+        if doubled > INT32_MAX:
+            return f"twice the accumulator of channel {channel} can reach {doubled:,}"
+        if multiplier.shift < -LARGEST_RIGHT_SHIFT:
+            return f"channel {channel} shifts right by {-multiplier.shift}"
+    return None
+
+
+def shift_codes(multipliers: Sequence[Multiplier], channels: int) -> Array:
+    """int8 [channels]: n - 1 for a right shift by n, -1 - s for a left shift by s; one multiplier is repeated."""
+    codes = [-m.shift - 1 for m in multipliers]
+    return np.array(codes * (channels if len(codes) == 1 else 1), np.int8)
+
+
+def mantissas(multipliers: Sequence[Multiplier], channels: int) -> Array:
+    """int32 [channels]; one multiplier is repeated."""
+    values = [m.mantissa for m in multipliers]
+    return np.array(values * (channels if len(values) == 1 else 1), np.int32)
+
+
+def folded_bias(layer: Operands, channel_axis: int, code_offset: int, factor: int = 1) -> Array:
+    """int32 [channels]: factor * (bias - (code_offset + input zero point) * sum of the channel's weights), wrapped.
+
+    Args:    code_offset: what the kernel adds to each input code before it multiplies.
+    """
+    weights = weights_of(layer)
+    sums = weights.astype(np.int64).sum(axis=tuple(a for a in range(weights.ndim) if a != channel_axis))
+    bias = np.zeros_like(sums) if layer.bias is None else _data(layer.bias.data).astype(np.int64).reshape(-1)
+    return (factor * (bias - (code_offset + layer.source.zero_point) * sums)).astype(np.int32)
+
+
+def rows_by(weights: Array, rows_at_once: int) -> Array:
+    """int8 weights [rows, depth]: of rows_at_once rows a group of four each in turn; the rows left over one by one.
+
+    The depth is rounded up to four with zeros.
+    """
+    rows, depth = weights.shape
+    padded = np.zeros((rows, -(-depth // 4) * 4), np.int8)
+    padded[:, :depth] = weights
+    together = rows // rows_at_once * rows_at_once
+    blocks = padded[:together].reshape(-1, rows_at_once, padded.shape[1] // 4, 4).transpose(0, 2, 1, 3)
+    return np.concatenate([blocks.reshape(-1), padded[together:].reshape(-1)])
+
+
+def weights_of(layer: Operands) -> Array:
+    """The codes of a layer's weights."""
+    return _data(layer.weights.data)
+
+
+def _data(data: Array | None) -> Array:
+    if data is None:
+        raise ValueError("the operands were not checked")
+    return data
