@@ -208,6 +208,7 @@ def _verify(options: argparse.Namespace) -> Outcome:
             transport=options.transport,
             out=options.out,
             progress=progress,
+            profile=options.profile,
         )
     return found, display.verdict, 0 if display.is_exact(found) else 1
 
@@ -354,6 +355,7 @@ def _parser() -> argparse.ArgumentParser:
         default="fast",
         help="how frames reach the board (default: %(default)s)",
     )
+    verify.add_argument("--profile", action="store_true", help="count the instructions of each layer as well")
     verify.add_argument("--out", metavar="DIR", type=Path, help="keep the project, its builds and the golden vectors")
 
     project = add("project", _project, "write the PlatformIO project of a model")

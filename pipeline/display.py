@@ -209,7 +209,23 @@ def verdict(found: Json, paint: Paint) -> str:
     if found["stack_bytes"] is not None:
         rows.append(("stack", f"{found['stack_bytes']:,} bytes at the deepest"))
     title = f"{head}  {clean(found['model']['path'], 80)} on {found['board']} ({found['runtime']})"
-    return "\n".join([title, *_facts(rows)])
+    return "\n".join([title, *_facts(rows), *_profile(found)])
+
+
+def _profile(found: Json) -> list[str]:
+    """A row an op with its instructions, where they were counted layer by layer."""
+    if "layers" not in found:
+        return []
+    if found["layers"] is None:
+        return ["", f"  no profile: {found['board']} counts no instructions"]
+    lines = ["", "   op                          instructions   share         MACs   per MAC"]
+    for row in found["layers"]:
+        per_mac = "" if row["instructions_per_mac"] is None else f"{row['instructions_per_mac']:.2f}"
+        lines.append(
+            f"  {row['op_index']:>3} {row['op']:<24} {row['instructions']:>12,}  {row['share']:>6.1%} {row['macs']:>12,} "
+            f"{per_mac:>9}"
+        )
+    return lines
 
 
 def _litert(found: Json) -> str:

@@ -51,7 +51,7 @@ from pipeline.model import Export, TensorSpec, Verdict
 from pipeline.recipe import Recipe, Target, VerifyOptions
 from pipeline.tflite import Graph
 from pipeline.training import TestSet, Trained
-from pipeline.verification import Answers, Firmware, Progress, ask, firmware, golden_step
+from pipeline.verification import Answers, Firmware, Progress, ask, firmware, golden_step, op_instructions
 from pipeline.workspace import StepResult, Workspace, file_digest
 
 STAGES = ("train", "golden", "build", "verify", "report")
@@ -196,12 +196,21 @@ class _Proof:
         def run(folder: Path) -> None:
             answers = golden.load(truth.path / "golden.npz", export.model)
             heard = ask(
-                export, board, made.images, answers.vectors, answers.layer_samples, "fast", folder, self.progress
+                export,
+                board,
+                made.images,
+                answers.vectors,
+                answers.layer_samples,
+                "fast",
+                folder,
+                self.progress,
+                profile=True,
             )
             verdict = verify.compare(answers, heard.samples, heard.traced, export.layers, self.graph)
             found = {
                 "verify": self._json(export, board, made, answers, heard, verdict, truth.path / "golden.npz"),
                 "wrong_samples": list(verdict.wrong_samples),
+                "profile": heard.profile,
                 "device_accuracy": None if test is None else self._accuracy(export, board, made, test, folder),
             }
             (folder / "verdict.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
@@ -272,6 +281,7 @@ def _test_digest(test: TestSet | None) -> str:
 
 def _target_report(export: Export, board: Board, made: Firmware, found: Mapping[str, Any]) -> dict[str, Any]:
     verdict = found["verify"]
+    instructions = op_instructions(export, found["profile"])
     return {
         "board": {k: getattr(board, k) for k in ("id", "title", "core", "flash_bytes", "ram_bytes")},
         "runtime": export.runtime,
@@ -286,6 +296,7 @@ def _target_report(export: Export, board: Board, made: Firmware, found: Mapping[
                 "output_shape": list(k.output_shape),
                 "macs": k.macs,
                 "weight_bytes": k.weight_bytes,
+                "instructions": instructions.get(k.op_index),
             }
             for k in export.kernels
         ],

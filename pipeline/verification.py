@@ -44,11 +44,15 @@ _IMAGES = "images.json"
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What one device said: an inference a sample, traced ones of the first samples, its deepest stack in bytes."""
+    """What one device said: an inference a sample, traced ones of the first samples, its deepest stack in bytes.
+
+    profile: instructions of each layer, in the order of Export.layers, or None where none were counted.
+    """
 
     samples: tuple[Inference, ...]
     traced: tuple[Inference, ...]
     stack_bytes: int | None
+    profile: tuple[int, ...] | None = None
 
     @property
     def counts(self) -> tuple[int, ...] | None:
@@ -69,11 +73,13 @@ def verify_model(
     transport: str,
     out: Path | None,
     progress: Progress,
+    profile: bool = False,
 ) -> dict[str, Any]:
     """Prove an int8 model from anywhere on one board: the object that `tensorflash verify --json` prints.
 
     Args:    inputs: an .npz of the user's instead of generated vectors. golden_file: saved golden answers, which hold
-             their own inputs. out: keeps the project, its images and the golden answers.
+             their own inputs. out: keeps the project, its images and the golden answers. profile: count layer by
+             layer as well.
     Raises:  ModelError, BudgetError, DataError, ToolError, DeviceError, each saying what to do.
     """
     graph = tflite.read(model)
@@ -93,10 +99,12 @@ def verify_model(
     with _folder(out) as folder, Workspace(folder) as workspace:
         truth = saved or golden_answers(workspace, export, given, golden.LAYER_SAMPLES, progress)
         images = firmware(workspace, export, target, progress).images
-        answers = ask(export, target, images, truth.vectors, truth.layer_samples, transport, folder, progress)
+        answers = ask(
+            export, target, images, truth.vectors, truth.layer_samples, transport, folder, progress, profile=profile
+        )
     verdict = verify.compare(truth, answers.samples, answers.traced, export.layers, graph)
     progress("cross-check", 0, 0)
-    return verify.as_json(
+    found = verify.as_json(
         model=export.model,
         board=target.id,
         export=export,
@@ -107,6 +115,9 @@ def verify_model(
         instructions=answers.counts,
         stack_bytes=answers.stack_bytes,
     )
+    if profile:
+        found["layers"] = profile_json(export, answers.profile)
+    return found
 
 
 @contextmanager
@@ -219,6 +230,8 @@ def ask(
     transport: str,
     work: Path,
     progress: Progress,
+    *,
+    profile: bool = False,
 ) -> Answers:
     """Let the device answer all samples, and its trace build the first `layer_samples` layer by layer.
 
@@ -242,4 +255,39 @@ def ask(
                 progress(stage, index, layer_samples)
                 traced.append(device.trace(given.sample(index), export.layers))
             progress(stage, layer_samples, layer_samples)
-    return Answers(tuple(answered), tuple(traced), stack or None)
+    counts = None
+    if profile and given.samples:
+        with open_device(board, images["trace"], work=work, transport=transport) as device:
+            device.expect(export.model, export.runtime)
+            counts = device.profile(given.sample(0), export.layers) if device.count_unit else None
+    return Answers(tuple(answered), tuple(traced), stack or None, counts)
+
+
+def op_instructions(export: Export, counts: tuple[int, ...] | None) -> dict[int, int]:
+    """Instructions of each op by its index, from those of each layer; empty where none were counted."""
+    result: dict[int, int] = {}
+    for layer, count in zip(export.layers, counts or (), strict=counts is not None):
+        result[layer.op_index] = result.get(layer.op_index, 0) + count
+    return result
+
+
+def profile_json(export: Export, counts: tuple[int, ...] | None) -> list[dict[str, Any]] | None:
+    """The key `layers` of `tensorflash verify --profile --json`, an object an op; None where nothing was counted."""
+    if counts is None:
+        return None
+    found = op_instructions(export, counts)
+    macs = {kernel.op_index: kernel.macs for kernel in export.kernels}
+    whole = sum(found.values())
+    last = {layer.op_index: layer for layer in export.layers}
+    return [
+        {
+            "op_index": index,
+            "op": last[index].op,
+            "tensor": last[index].tensor,
+            "macs": macs.get(index, 0),
+            "instructions": count,
+            "instructions_per_mac": round(count / macs[index], 3) if macs.get(index) else None,
+            "share": round(count / whole, 4) if whole else 0.0,
+        }
+        for index, count in found.items()
+    ]

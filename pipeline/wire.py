@@ -32,6 +32,7 @@ TENSOR = struct.Struct("<BBIfi")  # reply to TENSOR, before the shape and the na
 STATS = struct.Struct("<II")  # reply to STATS: stack bytes, arena bytes in use
 REPLY = 0x80  # in `type`: the device answers
 TRACE = 0x01  # in INVOKE's flags: pause after each layer
+PROFILE = 0x02  # with TRACE: the pauses and the end tell what was counted since the last pause
 
 MAX_FRAME = HEADER.size + MAX_PAYLOAD + CRC.size
 MAX_WRITE = MAX_PAYLOAD - WRITE.size
@@ -70,7 +71,10 @@ class Status(IntEnum):
 
 
 class Progress(IntEnum):
-    """Where an invoke stands. PAUSED: value is the layer's bytes. DONE: value is the counter's difference."""
+    """Where an invoke stands. PAUSED: value is the layer's bytes. DONE: value is the counter's difference.
+
+    In a profile both values are the counter's difference since the last pause.
+    """
 
     DONE = 0
     PAUSED = 1
@@ -239,7 +243,7 @@ def c_header() -> str:
         "PROTOCOL": PROTOCOL, "MAX_PAYLOAD": MAX_PAYLOAD, "MAX_INPUTS": MAX_INPUTS, "MAX_TEXT": MAX_TEXT,
         "HEADER_BYTES": HEADER.size, "CRC_BYTES": CRC.size, "WRITE_BYTES": WRITE.size, "READ_BYTES": READ.size,
         "PROGRESS_BYTES": PROGRESS.size, "IDENTITY_BYTES": IDENTITY.size, "TENSOR_BYTES": TENSOR.size,
-        "STATS_BYTES": STATS.size, "REPLY": REPLY, "TRACE": TRACE,
+        "STATS_BYTES": STATS.size, "REPLY": REPLY, "TRACE": TRACE, "PROFILE": PROFILE,
     }  # fmt: skip
     enums: tuple[tuple[str, str, type[IntEnum]], ...] = (
         ("command", "", Command),

@@ -439,6 +439,7 @@ def test_verify_passes_its_options_on_and_its_verdict_is_the_exit_code(
         "golden_file": None,
         "transport": "fast",
         "out": None,
+        "profile": False,
     }
     assert cli.main(["verify", "m.tflite", "--board", "native", "--json"]) == exit_code
     assert json.loads(capsys.readouterr().out) == verdict(**changes)

@@ -38,6 +38,8 @@ static struct {
   bool tracing;
   bool paused;
   bool abandoned;
+  bool profiling;
+  uint32_t resumed; /* the counter when invoke() went on */
   const uint8_t *layer;
   uint32_t layer_bytes;
 } frames;
@@ -263,6 +265,7 @@ static void progress(enum tflash_wire_progress state, uint16_t layer, uint32_t v
 
 static void invoke(uint8_t flags) {
   const bool trace = (flags & TFLASH_WIRE_TRACE) != 0;
+  const bool profile = trace && (flags & TFLASH_WIRE_PROFILE) != 0;
 #ifndef TFLASH_TRACE
   if (trace) {
     refuse(TFLASH_WIRE_STATUS_NO_TRACE);
@@ -280,9 +283,11 @@ static void invoke(uint8_t flags) {
   forget_inputs();
   frames.tracing = trace;
   frames.abandoned = false;
+  frames.profiling = profile;
   const uint32_t start = tflash_port_count();
+  frames.resumed = start;
   const int result = frames.model->invoke();
-  const uint32_t count = tflash_port_count() - start;
+  const uint32_t count = tflash_port_count() - (profile ? frames.resumed : start);
   frames.tracing = false;
   if (frames.abandoned) return; /* the reply that is owed is no longer this one */
   if (result != TFLASH_OK) {
@@ -290,7 +295,7 @@ static void invoke(uint8_t flags) {
     return;
   }
   frames.answered = true;
-  progress(TFLASH_WIRE_DONE, 0, trace ? 0 : count);
+  progress(TFLASH_WIRE_DONE, 0, trace && !profile ? 0 : count);
 }
 
 static void read_bytes(const uint8_t *from, uint32_t size, uint32_t offset, uint16_t length) {
@@ -446,10 +451,11 @@ static void handle(void) {
 /* Answers the request that brought invoke() this far, then serves until the host lets it go on. */
 void tflash_layer(uint16_t layer, const void *data, uint32_t bytes) {
   if (!frames.tracing) return;
+  const uint32_t count = tflash_port_count() - frames.resumed;
   frames.layer = (const uint8_t *)data;
   frames.layer_bytes = bytes;
   frames.paused = true;
-  progress(TFLASH_WIRE_PAUSED, layer, bytes);
+  progress(TFLASH_WIRE_PAUSED, layer, frames.profiling ? count : bytes);
   while (frames.paused && !frames.abandoned) {
     if (receive()) {
       handle();
@@ -459,6 +465,7 @@ void tflash_layer(uint16_t layer, const void *data, uint32_t bytes) {
     }
   }
   frames.paused = false;
+  frames.resumed = tflash_port_count();
 }
 #endif
 

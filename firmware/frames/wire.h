@@ -16,6 +16,7 @@
 #define TFLASH_WIRE_STATS_BYTES 8u
 #define TFLASH_WIRE_REPLY 128u
 #define TFLASH_WIRE_TRACE 1u
+#define TFLASH_WIRE_PROFILE 2u
 
 enum tflash_wire_command {
   TFLASH_WIRE_HELLO = 1,

@@ -120,6 +120,33 @@ class Device:
             )
         return Inference(self._read_outputs(), None, tuple(shown))
 
+    def profile(self, inputs: Sequence[Array], layers: Sequence[Layer]) -> tuple[int, ...]:
+        """What each layer counts in one inference of a trace build, in `count_unit`; the hook between layers included.
+
+        Args:    layers: those of the Export that the firmware was built from, in the order of computation.
+        Raises:  DeviceError: the device counts nothing, or shows other layers than these.
+        """
+        if self.count_unit is None:
+            raise DeviceError(f"{self.name}: the device counts nothing.", hint="profile on a board with a counter.")
+        self._write_inputs(inputs)
+        counts: list[int] = []
+        state, number, ticks = self._progress(Command.INVOKE, bytes([wire.TRACE | wire.PROFILE]))
+        while state == Progress.PAUSED:
+            if number != len(counts) or number >= len(layers):
+                raise DeviceError(
+                    f"{self.name}: the device shows layer {number}, needed "
+                    + (f"layer {len(counts)}." if len(counts) < len(layers) else "the end."),
+                    hint="flash the trace image of the same export.",
+                )
+            counts.append(max(0, self._converted(ticks) or 0))
+            state, number, ticks = self._progress(Command.CONTINUE, b"")
+        if len(counts) != len(layers):
+            raise DeviceError(
+                f"{self.name}: the device shows {len(counts)} layers, needed {len(layers)}.",
+                hint="flash the trace image of the same export.",
+            )
+        return tuple(counts)
+
     def stack_bytes(self) -> int:
         """The most stack that was ever in use since the device started; 0 where it does not know."""
         return self._stats()[0]

@@ -85,6 +85,24 @@ def test_a_trace_gives_every_layer_in_its_shape_and_counts_nothing() -> None:
         assert toy.infer(inputs).outputs[1] == 2
 
 
+def test_a_profile_counts_from_layer_to_layer_and_disturbs_nothing() -> None:
+    with device("TFLASH_TRACE") as toy:
+        for run in (1, 2):
+            assert toy.profile(sample(run), LAYERS) == (42, 42, 42)
+        assert toy.infer(sample(3)).outputs[1] == 3
+        shown = toy.trace(sample(4), LAYERS).layers
+        assert shown is not None and np.array_equal(shown[0], layers(sample(4), 4)[0])
+
+
+def test_a_profile_needs_a_counter_and_the_layers_of_the_firmware() -> None:
+    with device("TFLASH_TRACE", "TOY_COUNTER=TFLASH_COUNTER_NONE") as toy, pytest.raises(DeviceError, match="counts"):
+        toy.profile(sample(1), LAYERS)
+    with device("TFLASH_TRACE") as toy, pytest.raises(DeviceError, match="shows layer 2, needed the end"):
+        toy.profile(sample(1), LAYERS[:2])
+    with device("TFLASH_TRACE") as toy, pytest.raises(DeviceError, match="shows 3 layers, needed 4"):
+        toy.profile(sample(1), (*LAYERS, LAYERS[0]))
+
+
 def test_a_build_without_trace_refuses_to_trace() -> None:
     with device() as toy, pytest.raises(Refused, match=r"NO_TRACE: this build has no trace") as error:
         toy.trace(sample(1), LAYERS)
