@@ -222,8 +222,8 @@ def _profile(found: Json) -> list[str]:
     for row in found["layers"]:
         per_mac = "" if row["instructions_per_mac"] is None else f"{row['instructions_per_mac']:.2f}"
         lines.append(
-            f"  {row['op_index']:>3} {row['op']:<24} {row['instructions']:>12,}  {row['share']:>6.1%} {row['macs']:>12,} "
-            f"{per_mac:>9}"
+            f"  {row['op_index']:>3} {row['op']:<24} {row['instructions']:>12,}  {row['share']:>6.1%} "
+            f"{row['macs']:>12,} {per_mac:>9}"
         )
     return lines
 
