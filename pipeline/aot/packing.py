@@ -48,7 +48,8 @@ def folded_bias(layer: Operands, channel_axis: int, code_offset: int, factor: in
     weights = weights_of(layer)
     sums = weights.astype(np.int64).sum(axis=tuple(a for a in range(weights.ndim) if a != channel_axis))
     bias = np.zeros_like(sums) if layer.bias is None else _data(layer.bias.data).astype(np.int64).reshape(-1)
-    return (factor * (bias - (code_offset + layer.source.zero_point) * sums)).astype(np.int32)
+    folded: Array = (factor * (bias - (code_offset + layer.source.zero_point) * sums)).astype(np.int32)
+    return folded
 
 
 def rows_by(weights: Array, rows_at_once: int) -> Array:

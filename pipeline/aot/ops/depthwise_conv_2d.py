@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from pipeline.aot import packing
 from pipeline.aot.ops.weighted import Operands, operands, requantization, scale_multipliers
 from pipeline.aot.ops.window import Window, windows
-from pipeline.aot.steps import Core, Step, refuse
+from pipeline.aot.steps import Constant, Core, Ref, Scratch, Step, refuse
 from pipeline.aot.variants import Variant, choose, no_obstacle
 from pipeline.fixedpoint import Multiplier
 from pipeline.tflite import Graph, Op
@@ -88,6 +91,82 @@ def _portable(layer: DepthwiseConv2d) -> Step:
     )
 
 
+def _dsp_obstacle(layer: DepthwiseConv2d) -> str | None:
+    if (layer.vertical.dilation, layer.horizontal.dilation) != (1, 1):
+        return f"a dilation of {layer.vertical.dilation} x {layer.horizontal.dilation}"
+    plane = _plane(layer)
+    if max(*layer.operands.source.shape, *layer.operands.output.shape, *plane, layer.depth_multiplier) >= 1 << 15:
+        return "a dimension of 32,768 or more"
+    if max(layer.vertical.stride, layer.horizontal.stride) >= 1 << 15:
+        return "a stride of 32,768 or more"
+    return packing.doubling_obstacle(layer.operands, _CHANNEL_AXIS, layer.multipliers)
+
+
+def _plane(layer: DepthwiseConv2d) -> tuple[int, int]:
+    """Height and width of one channel with its padding; the width is even, and as much as pairs of outputs read."""
+    positions = layer.operands.output.shape[1:3]
+    height = (positions[0] - 1) * layer.vertical.stride + layer.vertical.taps
+    width = (positions[1] - 1) * layer.horizontal.stride + layer.horizontal.taps
+    return max(height, layer.vertical.pad + 1), -(-max(width + 1, layer.horizontal.pad + 1) // 2) * 2
+
+
+def _dsp(layer: DepthwiseConv2d) -> Step:
+    source, output, channels = layer.operands.source, layer.operands.output, layer.channels
+    portable, _ = requantization(layer.op, layer.operands, _CHANNEL_AXIS, layer.multipliers)
+    weights = packing.weights_of(layer.operands)[0].transpose(2, 0, 1)
+    height, width = _plane(layer)
+    filter_words = layer.vertical.taps * -(-layer.horizontal.taps // 2)
+    return Step(
+        op=layer.op,
+        kernel="depthwise_conv_2d_s8_dsp",
+        reason="",
+        inputs=(source.index,),
+        outputs=(output.index,),
+        params={
+            "batches": source.shape[0],
+            "input_height": source.shape[1],
+            "input_width": source.shape[2],
+            "input_channels": layer.depth,
+            "output_height": output.shape[1],
+            "output_width": output.shape[2],
+            "depth_multiplier": layer.depth_multiplier,
+            "filter_height": layer.vertical.taps,
+            "filter_width": layer.horizontal.taps,
+            "stride_height": layer.vertical.stride,
+            "stride_width": layer.horizontal.stride,
+            "pad_top": layer.vertical.pad,
+            "pad_left": layer.horizontal.pad,
+            "plane_height": height,
+            "plane_width": width,
+            "doubled_zero": 2 * output.zero_point + 1,
+            "pad_code": source.zero_point,
+            "activation_min": portable["activation_min"],
+            "activation_max": portable["activation_max"],
+            "weights": Ref("weights"),
+            "bias": Ref("bias"),
+            "multipliers": Ref("multipliers"),
+            "codes": Ref("codes"),
+            "scratch": Scratch(),
+        },
+        constants=(
+            Constant("weights", np.ascontiguousarray(weights), is_weight=True),
+            Constant("bias", packing.folded_bias(layer.operands, _CHANNEL_AXIS, 0, 2), is_weight=True),
+            Constant("multipliers", packing.mantissas(layer.multipliers, channels)),
+            Constant("codes", packing.shift_codes(layer.multipliers, channels)),
+        ),
+        scratch_bytes=2 * height * width + 4 + 4 * filter_words,
+        in_place=0 if layer.depth_multiplier == 1 else None,
+        macs=layer.macs,
+    )
+
+
 VARIANTS: tuple[Variant[DepthwiseConv2d], ...] = (
+    Variant(
+        "depthwise_conv_2d_s8_dsp",
+        "dsp",
+        "SMLAD on pairs of taps, channel by channel",
+        _dsp_obstacle,
+        _dsp,
+    ),
     Variant("depthwise_conv_2d_s8", "", "portable C", no_obstacle, _portable),
 )
