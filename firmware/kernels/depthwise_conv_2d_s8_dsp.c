@@ -2,188 +2,227 @@
  *   o = i * depth_multiplier + m
  *   output[b][y][x][o] = clamp(requant(bias[o] + sum input[b][y'][x'][i] * 2 * weights[o][fy][fx]))
  *   y' = y * stride_height - pad_top + fy, x' likewise; outside the input lies its zero point
- *   input    [batches][input_height][input_width][input_channels]                       int8
- *   weights  [input_channels * depth_multiplier][filter_height][filter_width]           int8
+ *   input    [batches][height][width][input_channels]                       int8
+ *   weights  [input_channels * depth_multiplier][filter_lines][filter_positions]  int8
  *   bias     [input_channels * depth_multiplier] int32, twice (bias - zero point * sum of the channel's weights)
  *   multipliers, codes  [input_channels * depth_multiplier], as tflash_requantize_twice (dsp.h) wants them
- *   output   [batches][output_height][output_width][input_channels * depth_multiplier]  int8
+ *   output   [batches][height][width][input_channels * depth_multiplier]  int8
+ * Lines and their positions are rows and columns, or columns and rows: whichever way there are more outputs in a line.
  * Bit-exact with: TFLM's DEPTHWISE_CONV_2D reference kernel (double rounding).
  * Overflow: partial sums may wrap around; aot/packing.py proves that the whole, doubled, is an int32.
  * Scratch: one channel of the input with its padding as int16 (a plane), and a filter of int16 pairs.
  * The output may be the input where depth_multiplier is 1 and it is not larger: a channel is read as a whole before it
  * is written, and each channel has its own bytes modulo the number of channels.
  *
- * A plane turns neighbours in a row into neighbours in memory, so that SMLAD takes two taps at once. A 3 x 3 filter
- * stays in registers, and two outputs of a row share their loads: 3 loads and 12 multiplications for 18 products. All
- * loads are aligned words, each one cycle in a row of them on a Cortex-M4. */
+ * In a plane the positions of a line are neighbours, so that SMLAD takes two taps at once. With a 3 x 3 filter two
+ * outputs share their loads: 36 instructions, 18 products. On a Cortex-M4 the loads are of one cycle in a row of them
+ * and of two else, all words aligned; the loops are 150 and 110 bytes. On a Cortex-M7 loads pair with SMLAD. */
 #include "depthwise_conv_2d_s8_dsp.h"
 
 #include "dsp.h"
 
-/* What a channel's sums become codes with; rounding is used for right shifts only. */
-struct channel {
-  int32_t bias;
+/* One channel of outputs, 3 x 3. The assembly knows the order of the fields. */
+struct channel_3x3 {
+  const uint32_t *plane;
+  int32_t line_bytes; /* of the plane */
+  int8_t *output;
+  int32_t output_position_step;
+  int32_t turns; /* at a stride of 1 pairs of outputs in a line, else outputs */
+  int32_t code;  /* of a right shift */
+  uint32_t filter[3][2]; /* doubled taps (0, 1) and (1, 2) of a line */
   int32_t multiplier;
-  int32_t code;
-  int32_t rounding;
-  int32_t doubled_zero;
-  int32_t step; /* of the output, from one pixel to the next */
+  int32_t rounding; /* doubled_zero << code */
+  int32_t bias;
+  int32_t odd; /* 1: there is one output more than pairs */
+  int32_t lines;
+  int32_t plane_step; /* bytes from the first line of one line of outputs to that of the next */
+  int32_t output_line_step;
 };
 
-static inline int8_t requantize_right(int32_t twice, const struct channel *c) {
-  return (int8_t)tflash_ssat8_half(tflash_smmlar(twice, c->multiplier, c->rounding + (twice >> 31)) >> c->code);
+#ifdef TFLASH_DSP_ASM
+
+#define ENTER                \
+  "push {r4-r11, lr}\n"      \
+  "sub sp, sp, #76\n"        \
+  "ldm r0!, {r1-r10}\n"      \
+  "stm sp, {r1-r10}\n"       \
+  "ldm r0, {r1-r9}\n"        \
+  "add r12, sp, #40\n"       \
+  "stm r12, {r1-r9}\n"
+
+/* r0: plane, r1: line_bytes, r2: output, r3: output_position_step, r4: turns, r5: code, r6..r8: a word of each line. */
+#define BEGIN_LINE           \
+  "ldm sp, {r0-r5}\n"        \
+  "ldr r9, [sp, #68]\n"      \
+  "add r9, r9, r0\n"         \
+  "str r9, [sp]\n"           \
+  "ldr r9, [sp, #72]\n"      \
+  "add r9, r9, r2\n"         \
+  "str r9, [sp, #8]\n"       \
+  "ldr r7, [r0, r1]\n"       \
+  "ldr r8, [r0, r1, lsl #1]\n" \
+  "ldr r6, [r0], #4\n"
+
+#define END_LINE             \
+  "ldr r4, [sp, #64]\n"      \
+  "subs r4, r4, #1\n"        \
+  "str r4, [sp, #64]\n"      \
+  "bne 1b\n"                 \
+  "add sp, sp, #76\n"        \
+  "pop {r4-r11, pc}\n"
+
+/* To an int8 in r9; r10 is the multiplier, r11 the rounding. */
+#define REQUANTIZE(acc)               \
+  "add r9, r11, " acc ", asr #31\n"   \
+  "smmlar r9, " acc ", r10, r9\n"     \
+  "asr r9, r9, r5\n"                  \
+  "ssat r9, #8, r9, asr #1\n"
+
+/* A line of the filter for two outputs, the sums before them in r12 and lr. */
+#define TWO_OUTPUTS(a, next, filter, sum)  \
+  "ldrd r10, r11, [sp, #" filter "]\n"     \
+  "ldr r9, " next "\n"                     \
+  "smlatb lr, " a ", r10, " sum "\n"       \
+  "smlad r12, " a ", r10, r12\n"           \
+  "smlad lr, r9, r11, lr\n"                \
+  "smlabt r12, r9, r11, r12\n"             \
+  "mov " a ", r9\n"
+
+__attribute__((naked, noinline)) static void run_3x3(__attribute__((unused)) const struct channel_3x3 *c) {
+  __asm(
+      ENTER
+      "1:\n"
+      BEGIN_LINE
+      "cmp r4, #0\n"
+      "beq 3f\n"
+      "2:\n"
+      "ldr r12, [sp, #56]\n"
+      TWO_OUTPUTS("r7", "[r0, r1]", "32", "r12")
+      TWO_OUTPUTS("r8", "[r0, r1, lsl #1]", "40", "lr")
+      TWO_OUTPUTS("r6", "[r0], #4", "24", "lr")
+      "ldrd r10, r11, [sp, #48]\n"
+      REQUANTIZE("lr")
+      "strb r9, [r2, r3]\n"
+      REQUANTIZE("r12")
+      "strb r9, [r2]\n"
+      "add r2, r2, r3, lsl #1\n"
+      "subs r4, r4, #1\n"
+      "bne 2b\n"
+      "3:\n" /* an odd last output: again, with the second of the pair below the first */
+      "cmp r3, #0\n"
+      "beq 4f\n"
+      "mov r3, #0\n"
+      "ldr r4, [sp, #60]\n"
+      "cmp r4, #0\n"
+      "bne 2b\n"
+      "4:\n"
+      END_LINE);
 }
+
+#define ONE_OUTPUT(a, next, filter)       \
+  "ldrd r10, r11, [sp, #" filter "]\n"    \
+  "ldr r9, " next "\n"                    \
+  "smlad r12, " a ", r10, r12\n"          \
+  "smlabt r12, r9, r11, r12\n"            \
+  "mov " a ", r9\n"
+
+__attribute__((naked, noinline)) static void run_3x3_by_2(__attribute__((unused)) const struct channel_3x3 *c) {
+  __asm(
+      ENTER
+      "1:\n"
+      BEGIN_LINE
+      "2:\n"
+      "ldr r12, [sp, #56]\n"
+      ONE_OUTPUT("r7", "[r0, r1]", "32")
+      ONE_OUTPUT("r8", "[r0, r1, lsl #1]", "40")
+      ONE_OUTPUT("r6", "[r0], #4", "24")
+      "ldrd r10, r11, [sp, #48]\n"
+      REQUANTIZE("r12")
+      "strb r9, [r2]\n"
+      "add r2, r2, r3\n"
+      "subs r4, r4, #1\n"
+      "bne 2b\n"
+      END_LINE);
+}
+
+#else
+
+static void run_outputs(const struct channel_3x3 *c, int32_t outputs, int32_t stride) {
+  const int32_t width = c->line_bytes / 2;
+  for (int32_t line = 0; line < c->lines; ++line) {
+    for (int32_t i = 0; i < outputs; ++i) {
+      const int16_t *x = (const int16_t *)(const void *)c->plane + line * (c->plane_step / 2) + i * stride;
+      int32_t acc = c->bias;
+      for (int32_t fy = 0; fy < 3; ++fy) {
+        acc = tflash_smlad(tflash_load_word(x), c->filter[fy][0], acc);
+        acc = tflash_smlabt((uint16_t)x[2], c->filter[fy][1], acc);
+        x += width;
+      }
+      const int32_t result = tflash_smmlar(acc, c->multiplier, c->rounding + (acc >> 31)) >> c->code;
+      c->output[line * c->output_line_step + i * c->output_position_step] = (int8_t)tflash_ssat8_half(result);
+    }
+  }
+}
+
+static void run_3x3(const struct channel_3x3 *c) {
+  run_outputs(c, 2 * c->turns + c->odd, 1);
+}
+
+static void run_3x3_by_2(const struct channel_3x3 *c) {
+  run_outputs(c, c->turns, 2);
+}
+
+#endif
 
 static uint32_t pair(int32_t bottom, int32_t top) {
   return ((uint32_t)bottom & 0xFFFFu) | (uint32_t)top << 16;
 }
 
-/* The three rows of a 3 x 3 filter, doubled: taps (0, 1) and (1, 2). */
-struct filter_3x3 {
-  uint32_t left[3];
-  uint32_t right[3];
-};
-
-static struct filter_3x3 filter_3x3(const int8_t *w) {
-  struct filter_3x3 f;
-  for (int32_t row = 0; row < 3; ++row) {
-    f.left[row] = pair(2 * w[0], 2 * w[1]);
-    f.right[row] = pair(2 * w[1], 2 * w[2]);
-    w += 3;
-  }
-  return f;
-}
-
-/* A row of outputs, 3 x 3, stride 1. row: the first of the plane's three rows, width: words of a row. */
-static inline int8_t *row_3x3(const struct filter_3x3 *f, const struct channel *c, const uint32_t *row, int32_t width,
-                              int32_t outputs, int8_t *output) {
-  uint32_t a0 = row[0];
-  uint32_t a1 = row[width];
-  uint32_t a2 = row[2 * width];
-  ++row;
-  for (; outputs >= 2; outputs -= 2) {
-    const uint32_t b0 = row[0];
-    const uint32_t b1 = row[width];
-    const uint32_t b2 = row[2 * width];
-    ++row;
-    int32_t first = tflash_smlad(a0, f->left[0], c->bias);
-    int32_t second = tflash_smlatb(a0, f->left[0], c->bias);
-    first = tflash_smlabt(b0, f->right[0], first);
-    second = tflash_smlad(b0, f->right[0], second);
-    first = tflash_smlad(a1, f->left[1], first);
-    second = tflash_smlatb(a1, f->left[1], second);
-    first = tflash_smlabt(b1, f->right[1], first);
-    second = tflash_smlad(b1, f->right[1], second);
-    first = tflash_smlad(a2, f->left[2], first);
-    second = tflash_smlatb(a2, f->left[2], second);
-    first = tflash_smlabt(b2, f->right[2], first);
-    second = tflash_smlad(b2, f->right[2], second);
-    output[0] = requantize_right(first, c);
-    output[c->step] = requantize_right(second, c);
-    output += 2 * c->step;
-    a0 = b0;
-    a1 = b1;
-    a2 = b2;
-  }
-  if (outputs > 0) {
-    int32_t acc = tflash_smlad(a0, f->left[0], c->bias);
-    acc = tflash_smlabt(row[0], f->right[0], acc);
-    acc = tflash_smlad(a1, f->left[1], acc);
-    acc = tflash_smlabt(row[width], f->right[1], acc);
-    acc = tflash_smlad(a2, f->left[2], acc);
-    acc = tflash_smlabt(row[2 * width], f->right[2], acc);
-    *output = requantize_right(acc, c);
-    output += c->step;
-  }
-  return output;
-}
-
-/* The same at a stride of 2: one output for each word. */
-static inline int8_t *row_3x3_by_2(const struct filter_3x3 *f, const struct channel *c, const uint32_t *row,
-                                   int32_t width, int32_t outputs, int8_t *output) {
-  uint32_t a0 = row[0];
-  uint32_t a1 = row[width];
-  uint32_t a2 = row[2 * width];
-  for (; outputs > 0; --outputs) {
-    ++row;
-    const uint32_t b0 = row[0];
-    const uint32_t b1 = row[width];
-    const uint32_t b2 = row[2 * width];
-    int32_t acc = tflash_smlad(a0, f->left[0], c->bias);
-    acc = tflash_smlabt(b0, f->right[0], acc);
-    acc = tflash_smlad(a1, f->left[1], acc);
-    acc = tflash_smlabt(b1, f->right[1], acc);
-    acc = tflash_smlad(a2, f->left[2], acc);
-    acc = tflash_smlabt(b2, f->right[2], acc);
-    *output = requantize_right(acc, c);
-    output += c->step;
-    a0 = b0;
-    a1 = b1;
-    a2 = b2;
-  }
-  return output;
-}
-
 /* The outputs of a channel, any filter and stride: two taps at once, an odd last one with a weight of 0 beside it. */
-static void channel_of_any(const struct tflash_depthwise_conv_2d_s8_dsp_params *p, const struct channel *c,
-                           const int8_t *weights, const int16_t *plane, uint32_t *filter, int8_t *output) {
-  const int32_t pairs = (p->filter_width + 1) >> 1;
+static void run_any(const struct tflash_depthwise_conv_2d_s8_dsp_params *p, int32_t channel, const int8_t *weights,
+                    const int16_t *plane, uint32_t *filter, int8_t *output) {
+  const int32_t pairs = (p->filter_positions + 1) >> 1;
   uint32_t *f = filter;
-  for (int32_t fy = 0; fy < p->filter_height; ++fy) {
-    for (int32_t fx = 0; fx < p->filter_width; fx += 2) {
-      *f++ = pair(2 * weights[fx], fx + 1 < p->filter_width ? 2 * weights[fx + 1] : 0);
+  for (int32_t line = 0; line < p->filter_lines; ++line) {
+    for (int32_t tap = 0; tap < p->filter_positions; tap += 2) {
+      *f++ = pair(2 * weights[tap], tap + 1 < p->filter_positions ? 2 * weights[tap + 1] : 0);
     }
-    weights += p->filter_width;
+    weights += p->filter_positions;
   }
-  for (int32_t y = 0; y < p->output_height; ++y) {
-    const int16_t *window = plane + y * p->stride_height * p->plane_width;
-    for (int32_t x = 0; x < p->output_width; ++x) {
-      const int16_t *row = window;
-      int32_t acc = c->bias;
+  for (int32_t y = 0; y < p->output_lines; ++y) {
+    const int16_t *window = plane + y * p->line_stride * p->plane_positions;
+    int8_t *out = output + y * p->output_line_step;
+    for (int32_t x = 0; x < p->output_positions; ++x) {
+      const int16_t *line = window;
+      int32_t acc = p->bias[channel];
       f = filter;
-      for (int32_t fy = 0; fy < p->filter_height; ++fy) {
+      for (int32_t fy = 0; fy < p->filter_lines; ++fy) {
         for (int32_t i = 0; i < pairs; ++i) {
-          acc = tflash_smlad(tflash_load_word(row + 2 * i), *f++, acc);
+          acc = tflash_smlad(tflash_load_word(line + 2 * i), *f++, acc);
         }
-        row += p->plane_width;
+        line += p->plane_positions;
       }
-      *output = tflash_requantize_twice(acc, c->multiplier, c->code, c->doubled_zero);
-      output += c->step;
-      window += p->stride_width;
+      *out = tflash_requantize_twice(acc, p->multipliers[channel], p->codes[channel], p->doubled_zero);
+      out += p->output_position_step;
+      window += p->position_stride;
     }
   }
 }
 
-static void channel_of_3x3(const struct tflash_depthwise_conv_2d_s8_dsp_params *p, const struct channel *c,
-                           const int8_t *weights, const uint32_t *plane, int8_t *output) {
-  const struct filter_3x3 f = filter_3x3(weights);
-  const struct channel copy = *c;
-  const int32_t width = p->plane_width >> 1;
-  if (p->stride_width == 1) {
-    for (int32_t y = 0; y < p->output_height; ++y) {
-      output = row_3x3(&f, &copy, plane, width, p->output_width, output);
-      plane += p->stride_height * width;
-    }
-  } else {
-    for (int32_t y = 0; y < p->output_height; ++y) {
-      output = row_3x3_by_2(&f, &copy, plane, width, p->output_width, output);
-      plane += p->stride_height * width;
-    }
-  }
+static int32_t lesser(int32_t a, int32_t b) {
+  return a < b ? a : b;
 }
 
 /* One channel of the input into the inside of the plane. */
 static void gather(const struct tflash_depthwise_conv_2d_s8_dsp_params *p, const int8_t *input, int16_t *plane) {
-  const int32_t rows_left = p->plane_height - p->pad_top;
-  const int32_t columns_left = p->plane_width - p->pad_left;
-  const int32_t rows = rows_left < p->input_height ? rows_left : p->input_height;
-  const int32_t columns = columns_left < p->input_width ? columns_left : p->input_width;
-  const int32_t step = p->input_channels;
-  plane += p->pad_top * p->plane_width + p->pad_left;
-  for (int32_t y = 0; y < rows; ++y) {
+  const int32_t lines = lesser(p->plane_lines - p->pad_before_lines, p->input_lines);
+  const int32_t positions = lesser(p->plane_positions - p->pad_before_positions, p->input_positions);
+  const int32_t step = p->input_position_step;
+  plane += p->pad_before_lines * p->plane_positions + p->pad_before_positions;
+  for (int32_t y = 0; y < lines; ++y) {
     const int8_t *from = input;
     int16_t *to = plane;
-    int32_t left = columns;
+    int32_t left = positions;
     for (; left >= 4; left -= 4) {
       to[0] = from[0];
       to[1] = from[step];
@@ -197,48 +236,62 @@ static void gather(const struct tflash_depthwise_conv_2d_s8_dsp_params *p, const
       *to++ = *from;
       from += step;
     }
-    input += p->input_width * step;
-    plane += p->plane_width;
+    input += p->input_line_step;
+    plane += p->plane_positions;
   }
 }
 
 void tflash_depthwise_conv_2d_s8_dsp(const struct tflash_depthwise_conv_2d_s8_dsp_params *p, const int8_t *input,
                                      int8_t *output) {
   const int32_t channels = p->input_channels * p->depth_multiplier;
-  const int32_t filter_size = p->filter_height * p->filter_width;
-  const int32_t plane_words = p->plane_height * p->plane_width >> 1;
+  const int32_t sample = p->output_lines * p->output_positions * channels;
+  const int32_t plane_words = p->plane_lines * p->plane_positions >> 1;
+  const int32_t is_3x3 = p->filter_lines == 3 && p->filter_positions == 3 && p->position_stride <= 2;
+  const int32_t by_2 = p->position_stride == 2;
   uint32_t *plane = (uint32_t *)p->scratch;
-  const int32_t is_3x3 = p->filter_height == 3 && p->filter_width == 3 && p->stride_width <= 2;
+  struct channel_3x3 c = {
+      .plane = plane,
+      .line_bytes = 2 * p->plane_positions,
+      .output_position_step = p->output_position_step,
+      .turns = by_2 ? p->output_positions : p->output_positions >> 1,
+      .odd = by_2 ? 0 : p->output_positions & 1,
+      .lines = p->output_lines,
+      .plane_step = 2 * p->line_stride * p->plane_positions,
+      .output_line_step = p->output_line_step,
+  };
 
   for (int32_t i = 0; i <= plane_words; ++i) { /* one more, which an odd last tap reads */
     plane[i] = pair(p->pad_code, p->pad_code);
   }
   for (int32_t b = 0; b < p->batches; ++b) {
-    int32_t o = 0;
-    for (int32_t i = 0; i < p->input_channels; ++i) {
-      gather(p, input + i, (int16_t *)(void *)plane);
-      for (int32_t m = 0; m < p->depth_multiplier; ++m) {
-        const int32_t code = p->codes[o];
-        const struct channel channel = {
-            .bias = p->bias[o],
-            .multiplier = p->multipliers[o],
-            .code = code,
-            .rounding = code < 0 ? 0 : (int32_t)((uint32_t)(int32_t)p->doubled_zero << code),
-            .doubled_zero = p->doubled_zero,
-            .step = channels,
-        };
-        if (is_3x3 && code >= 0) {
-          channel_of_3x3(p, &channel, p->weights + o * filter_size, plane, output + o);
-        } else {
-          channel_of_any(p, &channel, p->weights + o * filter_size, (const int16_t *)(const void *)plane,
-                         plane + plane_words + 1, output + o);
-        }
-        ++o;
+    const int8_t *weights = p->weights;
+    for (int32_t o = 0; o < channels; ++o) {
+      if (p->depth_multiplier == 1 || o % p->depth_multiplier == 0) {
+        gather(p, input++, (int16_t *)(void *)plane);
       }
+      if (is_3x3 && p->codes[o] >= 0) {
+        for (int32_t line = 0; line < 3; ++line) {
+          const int8_t *w = weights + 3 * line;
+          c.filter[line][0] = pair(2 * w[0], 2 * w[1]);
+          c.filter[line][1] = pair(2 * w[1], 2 * w[2]);
+        }
+        c.output = output + o;
+        c.code = p->codes[o];
+        c.multiplier = p->multipliers[o];
+        c.rounding = (int32_t)((uint32_t)(int32_t)p->doubled_zero << c.code);
+        c.bias = p->bias[o];
+        if (by_2) {
+          run_3x3_by_2(&c);
+        } else {
+          run_3x3(&c);
+        }
+      } else {
+        run_any(p, o, weights, (const int16_t *)(const void *)plane, plane + plane_words + 1, output + o);
+      }
+      weights += p->filter_lines * p->filter_positions;
     }
-    input += p->input_height * p->input_width * p->input_channels;
-    output += p->output_height * p->output_width * channels;
+    input += (p->input_lines * p->input_positions - 1) * p->input_channels;
+    output += sample;
   }
-  const int32_t codes = p->batches * p->output_height * p->output_width * channels;
-  tflash_clamp_codes(output - codes, codes, p->activation_min, p->activation_max);
+  tflash_clamp_codes(output - p->batches * sample, p->batches * sample, p->activation_min, p->activation_max);
 }

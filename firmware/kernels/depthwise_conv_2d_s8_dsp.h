@@ -10,24 +10,28 @@ extern "C" {
 
 struct tflash_depthwise_conv_2d_s8_dsp_params {
   int16_t batches;
-  int16_t input_height;
-  int16_t input_width;
   int16_t input_channels;
-  int16_t output_height;
-  int16_t output_width;
   int16_t depth_multiplier;
-  int16_t filter_height;
-  int16_t filter_width;
-  int16_t stride_height;
-  int16_t stride_width;
-  int16_t pad_top;
-  int16_t pad_left;
-  int16_t plane_height;
-  int16_t plane_width;  /* even */
+  int16_t input_lines;
+  int16_t input_positions;
+  int16_t output_lines;
+  int16_t output_positions;
+  int16_t filter_lines;
+  int16_t filter_positions;
+  int16_t line_stride;
+  int16_t position_stride;
+  int16_t pad_before_lines;
+  int16_t pad_before_positions;
+  int16_t plane_lines;
+  int16_t plane_positions; /* even */
   int16_t doubled_zero; /* 2 * zero point of the output + 1 */
   int16_t pad_code;     /* zero point of the input */
   int8_t activation_min;
   int8_t activation_max;
+  int32_t input_line_step; /* bytes from one line, or one position, to the next */
+  int32_t input_position_step;
+  int32_t output_line_step;
+  int32_t output_position_step;
   const int8_t *weights;
   const int32_t *bias;
   const int32_t *multipliers;

@@ -102,20 +102,43 @@ def _dsp_obstacle(layer: DepthwiseConv2d) -> str | None:
     return packing.doubling_obstacle(layer.operands, _CHANNEL_AXIS, layer.multipliers)
 
 
+@dataclass(frozen=True)
+class _Axis:
+    """One dimension of the layer: the window, the sizes, and bytes from one input and one output to the next."""
+
+    window: Window
+    inputs: int
+    outputs: int
+    input_step: int
+    output_step: int
+
+
+def _axes(layer: DepthwiseConv2d) -> tuple[_Axis, _Axis]:
+    """The axes of lines and of positions in a line: more outputs in a line are faster."""
+    source, output = layer.operands.source, layer.operands.output
+    _, height, width, channels = output.shape
+    rows = _Axis(layer.vertical, source.shape[1], height, source.shape[2] * layer.depth, width * channels)
+    columns = _Axis(layer.horizontal, source.shape[2], width, layer.depth, channels)
+    return (rows, columns) if width >= height else (columns, rows)
+
+
 def _plane(layer: DepthwiseConv2d) -> tuple[int, int]:
-    """Height and width of one channel with its padding; the width is even, and as much as pairs of outputs read."""
-    positions = layer.operands.output.shape[1:3]
-    height = (positions[0] - 1) * layer.vertical.stride + layer.vertical.taps
-    width = (positions[1] - 1) * layer.horizontal.stride + layer.horizontal.taps
-    return max(height, layer.vertical.pad + 1), -(-max(width + 1, layer.horizontal.pad + 1) // 2) * 2
+    """Lines and positions of one channel with its padding; even positions, and as many as pairs of outputs read."""
+    sizes = [
+        max((axis.outputs - 1) * axis.window.stride + axis.window.taps, axis.window.pad + 1) for axis in _axes(layer)
+    ]
+    return sizes[0], -(-(sizes[1] + 1) // 2) * 2
 
 
 def _dsp(layer: DepthwiseConv2d) -> Step:
     source, output, channels = layer.operands.source, layer.operands.output, layer.channels
     portable, _ = requantization(layer.op, layer.operands, _CHANNEL_AXIS, layer.multipliers)
     weights = packing.weights_of(layer.operands)[0].transpose(2, 0, 1)
-    height, width = _plane(layer)
-    filter_words = layer.vertical.taps * -(-layer.horizontal.taps // 2)
+    lines, positions = _axes(layer)
+    if lines.window is layer.horizontal:
+        weights = weights.transpose(0, 2, 1)
+    plane_lines, plane_positions = _plane(layer)
+    filter_words = lines.window.taps * -(-positions.window.taps // 2)
     return Step(
         op=layer.op,
         kernel="depthwise_conv_2d_s8_dsp",
@@ -124,24 +147,28 @@ def _dsp(layer: DepthwiseConv2d) -> Step:
         outputs=(output.index,),
         params={
             "batches": source.shape[0],
-            "input_height": source.shape[1],
-            "input_width": source.shape[2],
             "input_channels": layer.depth,
-            "output_height": output.shape[1],
-            "output_width": output.shape[2],
             "depth_multiplier": layer.depth_multiplier,
-            "filter_height": layer.vertical.taps,
-            "filter_width": layer.horizontal.taps,
-            "stride_height": layer.vertical.stride,
-            "stride_width": layer.horizontal.stride,
-            "pad_top": layer.vertical.pad,
-            "pad_left": layer.horizontal.pad,
-            "plane_height": height,
-            "plane_width": width,
+            "input_lines": lines.inputs,
+            "input_positions": positions.inputs,
+            "output_lines": lines.outputs,
+            "output_positions": positions.outputs,
+            "filter_lines": lines.window.taps,
+            "filter_positions": positions.window.taps,
+            "line_stride": lines.window.stride,
+            "position_stride": positions.window.stride,
+            "pad_before_lines": lines.window.pad,
+            "pad_before_positions": positions.window.pad,
+            "plane_lines": plane_lines,
+            "plane_positions": plane_positions,
             "doubled_zero": 2 * output.zero_point + 1,
             "pad_code": source.zero_point,
             "activation_min": portable["activation_min"],
             "activation_max": portable["activation_max"],
+            "input_line_step": lines.input_step,
+            "input_position_step": positions.input_step,
+            "output_line_step": lines.output_step,
+            "output_position_step": positions.output_step,
             "weights": Ref("weights"),
             "bias": Ref("bias"),
             "multipliers": Ref("multipliers"),
@@ -154,7 +181,7 @@ def _dsp(layer: DepthwiseConv2d) -> Step:
             Constant("multipliers", packing.mantissas(layer.multipliers, channels)),
             Constant("codes", packing.shift_codes(layer.multipliers, channels)),
         ),
-        scratch_bytes=2 * height * width + 4 + 4 * filter_words,
+        scratch_bytes=2 * plane_lines * plane_positions + 4 + 4 * filter_words,
         in_place=0 if layer.depth_multiplier == 1 else None,
         macs=layer.macs,
     )
