@@ -5,11 +5,12 @@ Packing rounds a filter's depth up to a group of four at the most; it never wide
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from pipeline.aot.ops.weighted import Operands, magnitudes
+from pipeline.aot.steps import Constant, ParamValue, Ref
 from pipeline.fixedpoint import INT32_MAX, Multiplier
 from pipeline.model import Array
 
@@ -50,6 +51,15 @@ def folded_bias(layer: Operands, channel_axis: int, code_offset: int, factor: in
     bias = np.zeros_like(sums) if layer.bias is None else _data(layer.bias.data).astype(np.int64).reshape(-1)
     folded: Array = (factor * (bias - (code_offset + layer.source.zero_point) * sums)).astype(np.int32)
     return folded
+
+
+def wrapping_requantization(
+    layer: Operands, channel_axis: int, portable: Mapping[str, ParamValue], constants: Sequence[Constant]
+) -> tuple[Mapping[str, ParamValue], tuple[Constant, ...]]:
+    """For kernels that multiply bare codes: as `requantization`, with the input's zero point folded into the bias."""
+    params = {name: value for name, value in portable.items() if name != "input_offset"} | {"bias": Ref("bias")}
+    bias = Constant("bias", folded_bias(layer, channel_axis, 0), is_weight=True)
+    return params, (*(c for c in constants if c.role != "bias"), bias)
 
 
 def rows_by(weights: Array, rows_at_once: int) -> Array:

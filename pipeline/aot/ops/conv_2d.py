@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.aot import packing
 from pipeline.aot.ops.weighted import Operands, operands, requantization, scale_multipliers
@@ -148,7 +148,33 @@ def _dsp(layer: Conv2d) -> Step:
     )
 
 
+def _mve_obstacle(layer: Conv2d) -> str | None:
+    return f"{layer.groups} groups" if layer.groups > 1 else None
+
+
+def _mve(layer: Conv2d) -> Step:
+    portable = _portable(layer)
+    params, constants = packing.wrapping_requantization(
+        layer.operands, _CHANNEL_AXIS, portable.params, portable.constants
+    )
+    own = {name: value for name, value in params.items() if name not in ("filter_channels", "filters_per_group")}
+    taps = layer.vertical.taps * layer.horizontal.taps
+    scratch_bytes = 3 * taps * layer.depth if taps > 1 else 0
+    return replace(
+        portable,
+        kernel="conv_2d_s8_mve",
+        params={
+            **own,
+            "pad_code": layer.operands.source.zero_point,
+            "scratch": Scratch() if scratch_bytes else None,
+        },
+        constants=constants,
+        scratch_bytes=scratch_bytes,
+    )
+
+
 VARIANTS: tuple[Variant[Conv2d], ...] = (
+    Variant("conv_2d_s8_mve", "mve", "VMLADAVA on tiles of 3 pixels x 2 channels", _mve_obstacle, _mve),
     Variant("conv_2d_s8_dsp", "dsp", "SMLAD on tiles of 3 pixels x 2 channels", _dsp_obstacle, _dsp),
     Variant("conv_2d_s8", "", "portable C", no_obstacle, _portable),
 )

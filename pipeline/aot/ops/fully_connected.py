@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from pipeline.aot import packing
 from pipeline.aot.ops.weighted import Operands, operands, requantization, scale_multipliers
 from pipeline.aot.steps import Core, Step, refuse
 from pipeline.aot.variants import Variant, choose, no_obstacle
@@ -75,6 +76,15 @@ def _portable(layer: FullyConnected) -> Step:
     )
 
 
+def _mve(layer: FullyConnected) -> Step:
+    portable = _portable(layer)
+    params, constants = packing.wrapping_requantization(
+        layer.operands, _CHANNEL_AXIS, portable.params, portable.constants
+    )
+    return replace(portable, kernel="fully_connected_s8_mve", params=params, constants=constants)
+
+
 VARIANTS: tuple[Variant[FullyConnected], ...] = (
+    Variant("fully_connected_s8_mve", "mve", "VMLADAVA on 4 outputs at once", no_obstacle, _mve),
     Variant("fully_connected_s8", "", "portable C", no_obstacle, _portable),
 )

@@ -1,0 +1,89 @@
+"""The Helium kernels against TFLM, byte for byte, on an emulated Cortex-M55: nothing else here can run them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.aot import Core, export
+from tests.kernels.batch import CORTEX_M55, Case, case_count, check
+from tests.kernels.random_cases import Draw, layer, window_positions
+from tests.kernels.test_conv_2d_s8 import conv_2d_case
+from tests.kernels.test_fully_connected_s8 import fully_connected_case
+from tests.tflite_builder import TfliteBuilder
+
+HELIUM = replace(CORTEX_M55, name="cortex-m55-mve", core=Core(frozenset({"dsp", "fpu", "mve"})))
+CHUNK = 125  # cases in one program
+
+
+def windowed_case(op: str, number: int) -> Case:
+    """More channels than a vector has lanes, and images a few pixels wide."""
+    draw = Draw(f"{op} for vectors", number)
+    taps = draw.choice(((1, 1), (3, 3), (3, 3), (draw.integer(1, 5), draw.integer(1, 10))))
+    dilation = draw.choice(((1, 1), (1, 1), (1, 1), (draw.integer(1, 2), draw.integer(1, 3))))
+    stride = draw.choice(((1, 1), (2, 2), (draw.integer(1, 3), draw.integer(1, 3))))
+    padding = draw.choice(("SAME", "SAME", "VALID"))
+    smallest = [1 if padding == "SAME" else (t - 1) * d + 1 for t, d in zip(taps, dilation, strict=True)]
+    height, width = (draw.integer(low, low + 6) for low in smallest)
+    batches = draw.choice((1, 1, 2))
+    depth = draw.choice((1, 3, 8, 16, 32, draw.integer(1, 50)))
+    channels = draw.choice((4, 8, 16, draw.integer(1, 20))) if op == "CONV_2D" else depth
+    shape = (channels, *taps, depth) if op == "CONV_2D" else (1, *taps, channels)
+    axis = shape.index(channels) if op == "CONV_2D" else 3
+    random = layer(draw, shape, axis)
+    input_zero, output_zero = draw.zero_point(), draw.output_zero_point()
+
+    model = TfliteBuilder()
+    image = (batches, height, width, depth)
+    x = model.input(image, scale=random.input_scale, zero_point=input_zero)
+    operands = [x, model.constant(random.weights, scale=random.weight_scales, axis=axis)]
+    if random.bias is not None:
+        operands.append(model.constant(random.bias, scale=random.bias_scales))
+    positions = window_positions((height, width), taps, stride, dilation, padding)
+    y = model.output((batches, *positions, channels), scale=random.output_scale, zero_point=output_zero)
+    options = {} if op == "CONV_2D" else {"depth_multiplier": 1}
+    model.op(
+        op,
+        operands,
+        [y],
+        padding=padding,
+        stride_h=stride[0],
+        stride_w=stride[1],
+        dilation_h_factor=dilation[0],
+        dilation_w_factor=dilation[1],
+        fused_activation_function=draw.activation(),
+        **options,
+    )
+    return Case(f"wide_{op.lower()}_{number}", model.build(), draw.samples([(image, input_zero)], 3))
+
+
+def wide_conv_2d_case(number: int) -> Case:
+    return windowed_case("CONV_2D", number)
+
+
+CASES: dict[str, tuple[Callable[[int], Case], ...]] = {
+    "conv_2d_s8_mve": (conv_2d_case, wide_conv_2d_case),
+    "fully_connected_s8_mve": (fully_connected_case,),
+}
+
+
+@pytest.mark.golden
+@pytest.mark.emulated
+@pytest.mark.parametrize("kernel", CASES)
+def test_a_helium_kernel_gives_the_bytes_of_tflm(kernel: str, tmp_path: Path) -> None:
+    """25 layers that have this kernel, 1,000 in a full run."""
+    makers, wanted = CASES[kernel], case_count(25, 1000)
+    found: list[Case] = []
+    for number in range(4 * wanted):
+        if len(found) == wanted:
+            break
+        case = makers[number % len(makers)](number // len(makers))
+        (choice,) = export(case.graph(), HELIUM.core).kernels
+        if choice.kernel == f"tflash_{kernel}":
+            found.append(case)
+    assert len(found) == wanted, f"{kernel} was chosen for {len(found)} layers only"
+    for start in range(0, wanted, CHUNK):
+        check(found[start : start + CHUNK], HELIUM, tmp_path / str(start))
