@@ -30,9 +30,9 @@ def clean(text: str, limit: int = 60) -> str:
     return text if len(text) <= limit else f"…{text[1 - limit :]}"
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[object]], paint: Paint = PLAIN) -> list[str]:
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]], paint: Paint = PLAIN, limit: int = 60) -> list[str]:
     """Lines of a table. A column of numbers is aligned to the right and written with thousands separators."""
-    cells = [[_cell(value) for value in row] for row in rows]
+    cells = [[_cell(value, limit) for value in row] for row in rows]
     right = [bool(cells) and all(row[i][1] for row in cells) for i in range(len(headers))]
     widths = [max([len(header), *(len(row[i][0]) for row in cells)]) for i, header in enumerate(headers)]
 
@@ -43,7 +43,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], paint: Paint
     return [paint("dim", line(headers)), *(line([text for text, _ in row]) for row in cells)]
 
 
-def _cell(value: object) -> tuple[str, bool]:
+def _cell(value: object, limit: int) -> tuple[str, bool]:
     """The text of a cell, and whether it may stand in a column of numbers."""
     if value is None:
         return "-", True
@@ -51,7 +51,7 @@ def _cell(value: object) -> tuple[str, bool]:
         return ("yes" if value else "no"), False
     if isinstance(value, int):
         return f"{value:,}", True
-    return clean(str(value)), False
+    return clean(str(value), limit), False
 
 
 def shape(sizes: Sequence[int] | None) -> str:
@@ -275,6 +275,112 @@ def run(found: Json, paint: Paint) -> str:
     if found["report"] is not None:
         lines.append(f"report: {found['report']}")
     return "\n".join(lines)
+
+
+def edgetpu_check(found: Json, paint: Paint) -> str:
+    """`tensorflash edgetpu check`: alike ops that follow each other take one line."""
+    total = found["on_edgetpu"] + found["on_cpu"]
+    whole = found["on_cpu"] == 0 and found["compiles"]
+    head = (
+        paint("good", "maps whole") if whole else paint("bad", f"{found['on_cpu']} of {count(total, 'op')} on the CPU")
+    )
+    size = f"about {found['estimated_parameter_bytes']:,} bytes"
+    fits = "fit" if found["fits_on_chip"] else "do not fit"
+    sure = "" if found["fits_on_chip_certain"] else ", but that is close"
+    unsure = sum(not op["certain"] for op in found["ops"])
+    rows = [
+        ("compiler", f"{found['compiler']}, runtime version {found['runtime_version']}"),
+        ("parameters", f"{size}: they {fits} on the chip{sure}"),
+        ("unsure", f"of {count(unsure, 'op')}"),
+    ]
+    lines = [f"{head}  {clean(found['model']['path'], 100)}", *_facts(rows)]
+    lines += [paint("bad", f"  will not compile: {clean(problem, 300)}") for problem in found["problems"]]
+    lines += ["", *table(("ops", "", "where", "sure", "why"), _edgetpu_runs(found["ops"]), paint, 120)]
+    fixes = {op["fix"]: op for op in reversed(found["ops"]) if op["blocker"] and op["fix"]}
+    if fixes:
+        lines += ["", "what to do"]
+        lines += [f"  op {op['index']} ({clean(op['op'])}): {fix}" for fix, op in reversed(fixes.items())]
+    if found["cut_tensors"]:
+        names = ",".join(clean(name, 200) for name in found["cut_tensors"])
+        lines += ["", f"the Edge TPU's part ends at: {names}"]
+    return "\n".join(lines)
+
+
+def _edgetpu_runs(ops: Sequence[Json]) -> list[tuple[str, str, str, str, str]]:
+    """Ops in a row with the same fate, one row each; blockers one by one."""
+    runs: list[list[Json]] = []
+    for op in ops:
+        alike = runs and all(runs[-1][-1][key] == op[key] for key in ("target", "reason", "certain", "blocker"))
+        if alike and not op["blocker"]:
+            runs[-1].append(op)
+        else:
+            runs.append([op])
+    rows = []
+    for run in runs:
+        first, last = run[0], run[-1]
+        span = f"{first['index']}" if first is last else f"{first['index']} to {last['index']}"
+        name = f"{clean(first['op'])} v{first['version']}" if first is last else f"{len(run)} ops"
+        where = "Edge TPU" if first["target"] == "edgetpu" else "CPU"
+        behind = "" if first["behind"] is None else f" (behind op {first['behind']})"
+        rows.append((span, name, where, "yes" if first["certain"] else "no", first["reason"] + behind))
+    return rows
+
+
+def edgetpu_fix(found: Json, paint: Paint) -> str:
+    """`tensorflash edgetpu fix`."""
+    before, after = found["before"], found["after"]
+    lines = [
+        f"{paint('good', 'written')}  {clean(found['out'], 100)}",
+        *_facts(
+            [
+                ("on Edge TPU", f"{before['on_edgetpu']:,} of {before['ops']:,} ops before, {after['on_edgetpu']:,} of "
+                                f"{after['ops']:,} after (predicted)"),
+                ("on the CPU", f"the same bytes on {count(found['proof']['samples'], 'input')}, "
+                               f"{found['proof']['package']} {found['proof']['version']}"),
+            ]
+        ),
+    ]  # fmt: skip
+    lines += ["", "repaired" if found["repairs"] else "nothing to repair automatically"]
+    lines += [f"  {clean(repair, 200)}" for repair in found["repairs"]]
+    lines += [paint("bad", f"  will not compile yet: {clean(problem, 300)}") for problem in after["problems"]]
+    if found["suggestions"]:
+        lines += ["", "what only you can do"]
+        lines += [f"  {clean(suggestion, 400)}" for suggestion in found["suggestions"]]
+    return "\n".join(lines)
+
+
+def edgetpu_inspection(found: Json, paint: Paint) -> str:
+    """`tensorflash edgetpu inspect`."""
+    totals, micro = found["totals"], found["dev_board_micro"]
+    transfers = ", ".join(
+        f"{name} {found['transfer_at_least_ms'][link]:.2f} ms"
+        for link, name in (("usb2", "USB 2"), ("usb3", "USB 3"), ("pcie", "PCIe"))
+    )
+    rows = [
+        ("runtime", f"version {found['minimum_runtime_version']} or newer"),
+        ("chip", clean(", ".join(found["chip"]))),
+        ("packages", f"{len(found['packages'])}, by compiler {clean(found['packages'][0]['compiler']) or 'unknown'}"),
+        ("cached", f"{totals['cached_parameter_bytes']:,} bytes of parameters"),
+        ("streamed", f"{totals['streamed_parameter_bytes']:,} bytes of parameters on each inference"),
+        ("instructions", f"{totals['instruction_bytes']:,} bytes"),
+        ("scratch", f"{totals['scratch_bytes']:,} bytes"),
+        ("transfers", f"{totals['moved_bytes_per_inference']:,} bytes an inference; at least {transfers}"),
+        ("Board Micro", "would run it" if micro["runs"] else f"would not run it: {'; '.join(micro['reasons'])}"),
+        ("inputs", "; ".join(_compiled_tensor(t) for t in found["inputs"])),
+        ("outputs", "; ".join(_compiled_tensor(t) for t in found["outputs"])),
+    ]
+    left = found["on_cpu"]
+    lines = [paint("bold", clean(found["model"]["path"], 100)), *_facts(rows)]
+    lines += [f"  {note}" for note in found["notes"]]
+    lines += ["", f"{count(len(left), 'op')} left on the CPU" if left else "nothing left on the CPU"]
+    if left:
+        lines += table(("op", "name", "version"), ((op["index"], op["op"], op["version"]) for op in left), paint)
+    return "\n".join(lines)
+
+
+def _compiled_tensor(tensor: Json) -> str:
+    text = f"{clean(tensor['name'], 40)} {tensor['dtype']} {shape(tensor['shape'])}"
+    return f"{text} = {tensor['scale']:.6g} * (q - {tensor['zero_point']})" if tensor["scale"] else text
 
 
 def boards(found: Json, paint: Paint) -> str:

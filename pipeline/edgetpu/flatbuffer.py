@@ -38,7 +38,18 @@ class Vector:
         if self.count > limit:
             raise Damaged(f"{self.count:,} entries at byte {self.start:,}; {limit:,} are the most that make sense")
         for index in range(self.count):
-            yield Table.at(self.data, _follow(self.data, self.start + 4 * index))
+            yield Table.at(self.data, follow(self.data, self.start + 4 * index))
+
+    def texts(self, limit: int) -> Iterator[bytes]:
+        """The strings a vector of offsets names; more than `limit` are refused."""
+        if self.count > limit:
+            raise Damaged(f"{self.count:,} entries at byte {self.start:,}; {limit:,} are the most that make sense")
+        for index in range(self.count):
+            at = follow(self.data, self.start + 4 * index)
+            size = _U32.unpack_from(self.data, at)[0] if at + 4 <= len(self.data) else len(self.data)
+            if at + 4 + size > len(self.data):
+                raise Damaged(f"the string at byte {at:,} has {size:,} bytes, which do not fit the data")
+            yield self.data[at + 4 : at + 4 + size]
 
     def ints(self) -> tuple[int, ...]:
         """The elements of a vector of int32."""
@@ -77,7 +88,7 @@ class Table:
         """The root table of a file with a four-byte identifier."""
         if len(data) < 8 or data[4:8] != identifier:
             raise Damaged(f"bytes 4 to 8 are not {identifier.decode()}")
-        return Table.at(data, _follow(data, 0))
+        return Table.at(data, follow(data, 0))
 
     def slots(self) -> int:
         """How many fields the vtable knows."""
@@ -108,7 +119,7 @@ class Table:
     def reference(self, slot: int) -> int:
         """Where the object lies that a field refers to; 0 where the field is absent."""
         where = self.field(slot)
-        return _follow(self.data, where) if where else 0
+        return follow(self.data, where) if where else 0
 
     def table(self, slot: int) -> Table | None:
         """A table that a field refers to."""
@@ -132,8 +143,8 @@ class Table:
         return self.vector(slot, 1).bytes().decode("utf-8", "replace")
 
 
-def _follow(data: bytes, where: int) -> int:
-    """The position an unsigned offset at `where` leads to."""
+def follow(data: bytes, where: int) -> int:
+    """The position an unsigned offset at `where` leads to.  Raises:  Damaged: it leads out of the data."""
     if not 0 <= where <= len(data) - 4:
         raise Damaged(f"an offset at byte {where:,} of {len(data):,}")
     target: int = where + _U32.unpack_from(data, where)[0]
