@@ -117,7 +117,7 @@ def test_a_model_is_proved_on_an_emulated_board(name: str, model: Path, work: Pa
     exact(found)
     counts = found["instructions"]
     assert 0 < counts["min"] <= counts["median"] <= counts["max"]
-    assert found["macs"] < counts["median"] < 100 * found["macs"]
+    assert counts["max"] < 100 * found["macs"]
     assert 0 < found["stack_bytes"] <= (board.load(name).stack_bytes or 0)
 
 
