@@ -6,6 +6,7 @@ the sections of lib/<model>/'s objects that are left after the linker has droppe
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -52,6 +53,7 @@ def compile_project(
              ("build", files compiled so far, files). extra_flags: for the compiler, beside the project's.
     Returns: environment -> its Image. model_flash_bytes and model_ram_bytes are those of release, if it was built.
     Raises:  BudgetError: the firmware does not fit the board. ToolError: a tool is missing, failed or took too long.
+             RequestError: the disk is full.
     """
     unknown = [name for name in environments if name not in project.environments]
     if unknown or not environments:
@@ -151,6 +153,11 @@ def _run(
             f"{project.path}: PlatformIO was stopped after {timeout_s:.0f} s; its output is in {log}."
         ) from error
     text = log.read_text(errors="replace")
+    if process.returncode != 0 and os.strerror(errno.ENOSPC) in text:
+        raise RequestError(
+            f"{project.path}: the build was stopped by a full disk: {os.strerror(errno.ENOSPC)}.",
+            hint="free some space, there and in the temporary folder.",
+        )
     if process.returncode != 0:
         raise _overflow(project.board, text) or ToolError(
             f"{project.path}: the build failed. The whole log is {log}; its last lines:\n{_tail(text)}",

@@ -48,10 +48,19 @@ from pipeline.check import check_export
 from pipeline.errors import RequestError
 from pipeline.golden import Golden
 from pipeline.model import Export, TensorSpec, Verdict
-from pipeline.recipe import Recipe, Target, VerifyOptions
+from pipeline.recipe import Recipe, VerifyOptions
 from pipeline.tflite import Graph
 from pipeline.training import TestSet, Trained
-from pipeline.verification import Answers, Firmware, Progress, ask, firmware, golden_step, op_instructions
+from pipeline.verification import (
+    Answers,
+    Firmware,
+    Progress,
+    ask,
+    firmware,
+    golden_step,
+    op_instructions,
+    require_tools,
+)
 from pipeline.workspace import StepResult, Workspace, file_digest
 
 STAGES = ("train", "golden", "build", "verify", "report")
@@ -136,17 +145,16 @@ def run_recipe(
 
 def _targets(request: Recipe, wanted: Sequence[str]) -> list[tuple[Board, str]]:
     runtime = {target.board: target.runtime for target in reversed(request.targets)}
-    chosen = [Target(board=b, runtime=runtime.get(b, "aot")) for b in dict.fromkeys(wanted)] or request.targets
-    return [(boards.load(target.board), target.runtime) for target in chosen]
+    chosen = [(b, runtime.get(b, "aot")) for b in dict.fromkeys(wanted)]
+    chosen = chosen or [(target.board, target.runtime) for target in request.targets]
+    return [(boards.load(board), runtime) for board, runtime in chosen]
 
 
 def _require_tools(targets: Sequence[tuple[Board, str]]) -> None:
     """What is missing is missed now, and not after training."""
     interpreters.require_tflm()
     for board, runtime in targets:
-        build.versions(board)
-        if board.emulator is not None:
-            tools.find(board.emulator.program)
+        require_tools(board)
         if runtime == "tflm":
             tflm.require_library()
 

@@ -151,14 +151,19 @@ def read(path: Path) -> Graph:
     Raises:  ModelError: the file is missing, is not a .tflite, or contradicts itself.
     """
     try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise ModelError(f"{path}: {size:,} bytes; a microcontroller's model is at most {MAX_FILE_BYTES:,}.")
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file.", hint="check the path of the .tflite file.") from None
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror}.") from error
+        raise ModelError(
+            f"{path}: cannot be read: {error.strerror}.", hint="give the path of a .tflite file."
+        ) from error
+    if len(content) > MAX_FILE_BYTES:
+        raise ModelError(
+            f"{path}: more than {MAX_FILE_BYTES:,} bytes; this is no microcontroller's model.",
+            hint="give the path of a .tflite file.",
+        )
     return parse(content, path)
 
 

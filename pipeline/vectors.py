@@ -275,6 +275,8 @@ def read_npz(path: Path) -> dict[str, Array]:
     Raises:  DataError: the file is missing, damaged, too large, or holds Python objects.
     """
     hint = "write it with numpy.savez."
+    if path.exists() and not path.is_file():  # a device may have no end
+        raise DataError(f"{path}: not a file; an .npz file is needed.", hint=hint)
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()

@@ -25,6 +25,7 @@ from pipeline import (
     runtimes,
     tflite,
     tflm,
+    tools,
     vectors,
     verify,
 )
@@ -88,6 +89,7 @@ def verify_model(
     export = runtimes.export(graph, target, runtime)
     _require_library(export)
     check_export(graph, export, target).require_fit()
+    require_tools(target)
     if golden_file is None:
         interpreters.require_tflm()
         given = vectors.make(export.model, samples, seed) if inputs is None else vectors.load(inputs, export.model)
@@ -198,6 +200,16 @@ def firmware(workspace: Workspace, export: Export, board: Board, progress: Progr
         run,
     )
     return Firmware(step, step.path / "project", _images(step.path))
+
+
+def require_tools(board: Board) -> None:
+    """What is missing is missed at once, and not after half of the work.
+
+    Raises:  ToolError: a program that builds the board's firmware or runs it is missing.
+    """
+    build.versions(board)
+    if board.emulator is not None:
+        tools.find(board.emulator.program)
 
 
 def _require_library(export: Export) -> None:

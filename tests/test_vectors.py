@@ -170,7 +170,7 @@ def test_files_that_are_no_npz_are_refused(tmp_path: Path):
     whole = path.read_bytes()
     with pytest.raises(DataError, match="no such file"):
         vectors.load(tmp_path / "absent.npz", INT8)
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="not a file"):
         vectors.load(tmp_path, INT8)
     for content in (b"", b"PK", whole[:100], whole[:-30], b"\x93NUMPY" + whole, np.random.default_rng(0).bytes(500)):
         path.write_bytes(content)
