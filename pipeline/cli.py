@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from pipeline import __version__
 from pipeline.errors import RequestError, TensorflashError
@@ -49,6 +49,7 @@ exit codes:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # names from files may hold what the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
@@ -73,8 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             as_json,
         )
     except BrokenPipeError:
-        # The reader of our output has gone. Python would complain once more when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard(sys.stdout)  # its reader has gone
         return EXIT_BROKEN_PIPE
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
@@ -94,10 +94,31 @@ def _report(message: str, hint: str | None, exit_code: int, as_json: bool, debug
     """Tell of an error: text on stderr and, where JSON was asked for, an object on stdout."""
     if debug:
         traceback.print_exc()
-    print(f"tensorflash: {message}" + ("" if hint is None else f"\n  Try: {hint}"), file=sys.stderr, flush=True)
+    texts = [(sys.stderr, f"tensorflash: {message}" + ("" if hint is None else f"\n  Try: {hint}"))]
     if as_json:
-        print(_json({"error": {"message": message, "hint": hint, "exit_code": exit_code}}), flush=True)
+        texts.append((sys.stdout, _json({"error": {"message": message, "hint": hint, "exit_code": exit_code}})))
+    for stream, text in texts:
+        try:
+            print(text, file=stream, flush=True)
+        except OSError:  # this may have been the error
+            _discard(stream)
     return exit_code
+
+
+def _open_closed_streams() -> None:
+    """Where the caller closed a standard stream, no other file may get its number."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+def _discard(stream: TextIO) -> None:
+    """What cannot be written is forgotten: Python would complain once more when it closes the stream."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _json(found: Any) -> str:
@@ -322,7 +343,7 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     def add_model(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("model", metavar="MODEL.tflite", type=Path, help="a .tflite file")
+        sub.add_argument("model", metavar="MODEL.tflite", type=_path, help="a .tflite file")
 
     def add_target(sub: argparse.ArgumentParser) -> None:
         add_model(sub)
@@ -332,12 +353,12 @@ def _parser() -> argparse.ArgumentParser:
         )
 
     run = add("run", _run, "carry out a recipe: train, quantize, convert, build, verify, report")
-    run.add_argument("recipe", metavar="RECIPE", type=Path, help="a recipe.yaml")
+    run.add_argument("recipe", metavar="RECIPE", type=_path, help="a recipe.yaml")
     run.add_argument(
         "--board", metavar="ID", nargs="+", action="extend", default=[], help="these boards instead of the recipe's"
     )
     run.add_argument("--until", metavar="STAGE", help="stop after train, golden, build, verify or report")
-    run.add_argument("--out", metavar="DIR", type=Path, help="the work folder (default: build/<recipe's name>)")
+    run.add_argument("--out", metavar="DIR", type=_path, help="the work folder (default: build/<recipe's name>)")
     run.add_argument("--force", action="store_true", help="do every stage again, also those that are done")
 
     verify = add("verify", _verify, "export, build and run a model, and compare every byte with the golden answers")
@@ -347,8 +368,8 @@ def _parser() -> argparse.ArgumentParser:
         "--seed", metavar="S", type=_at_least(0), default=0, help="of the inputs (default: %(default)s)"
     )
     given = verify.add_mutually_exclusive_group()
-    given.add_argument("--inputs", metavar="FILE.npz", type=Path, help="your own inputs instead of generated ones")
-    given.add_argument("--golden", metavar="FILE.npz", type=Path, help="saved golden vectors, as `run` writes them")
+    given.add_argument("--inputs", metavar="FILE.npz", type=_path, help="your own inputs instead of generated ones")
+    given.add_argument("--golden", metavar="FILE.npz", type=_path, help="saved golden vectors, as `run` writes them")
     verify.add_argument(
         "--transport",
         choices=("fast", "uart"),
@@ -356,11 +377,11 @@ def _parser() -> argparse.ArgumentParser:
         help="how frames reach the board (default: %(default)s)",
     )
     verify.add_argument("--profile", action="store_true", help="count the instructions of each layer as well")
-    verify.add_argument("--out", metavar="DIR", type=Path, help="keep the project, its builds and the golden vectors")
+    verify.add_argument("--out", metavar="DIR", type=_path, help="keep the project, its builds and the golden vectors")
 
     project = add("project", _project, "write the PlatformIO project of a model")
     add_target(project)
-    project.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder to write")
+    project.add_argument("--out", metavar="DIR", type=_path, required=True, help="the folder to write")
     project.add_argument("--as-library", action="store_true", help="only a PlatformIO library with the model's C API")
 
     add_target(add("check", _check, "say whether a model can run on a board and fits it, before anything is built"))
@@ -375,6 +396,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _edgetpu_commands(group: argparse._SubParsersAction[_Parser], add: Callable[..., argparse.ArgumentParser]) -> None:
     """The commands of `tensorflash edgetpu`, each added with `add(name, command, summary, group)`."""
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("a path is needed, not an empty text")
+    return Path(text)
 
 
 def _at_least(lowest: int) -> Callable[[str], int]:
