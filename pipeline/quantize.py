@@ -5,7 +5,8 @@ worker process, one task a process; the tasks' arguments are plain values, their
 
     float   float.weights.h5, float.json (history, confusion matrix)
     ptq     ptq.tflite
-    qat     qat.tflite, qat.json (history, confusion matrix of the float model that simulates int8)
+    qat     qat.tflite, qat.json (history, answers of the float model that simulates int8, how each layer was trained),
+            layers.npz (what each layer gives in the simulation, for the first samples of the test set)
 
 Equal arguments give equal files on a machine: seeds are set, ops are deterministic, and the number of threads is
 the recipe's and not the machine's, because it changes the order in which floats are added.
@@ -13,6 +14,7 @@ the recipe's and not the machine's, because it changes the order in which floats
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import convert, data, factory, keras_models
+from pipeline import convert, data, factory, keras_models, qat
 from pipeline.errors import DataError, ModelError
 from pipeline.model import Array
 
@@ -58,23 +60,21 @@ def _ptq(arguments: Mapping[str, Any], out: Path, progress: Progress) -> dict[st
 def _qat(arguments: Mapping[str, Any], out: Path, progress: Progress) -> dict[str, Any]:
     """Train the float model on with int8 simulated, and convert it."""
     _prepare(arguments)
-    import tensorflow_model_optimization as tfmot
-
     dataset = data.load(Path(arguments["data"]))
-    train = _needed(dataset.train, "train")
+    train, test = _needed(dataset.train, "train"), _needed(dataset.test, "test")
     float_model = _float_model(arguments)
     classes = _require_fit(float_model, dataset, arguments["labels"])
-    try:
-        model = tfmot.quantization.keras.quantize_model(float_model)
-    except (RuntimeError, ValueError, NotImplementedError, TypeError, AttributeError) as error:
-        words = " ".join(str(error).split())[:400]
-        raise ModelError(
-            f"tensorflow-model-optimization cannot prepare the model for quantization-aware training: {words}",
-            hint="replace the layer it names (docs of tfmot list what it knows), or use `method: ptq`.",
-        ) from error
-    history = _fit(model, train, arguments["quantize"], progress)
-    convert.to_int8(model, _representative(dataset, arguments), out / "qat.tflite")
-    report = {"history": history, **_tested(model, dataset, classes)}
+    options = arguments["quantize"]
+    prepared = qat.prepare(float_model, options["include"], options["exclude"])
+    history = _fit(prepared.model, train, options, progress)
+    convert.to_int8(prepared.model, _representative(dataset, arguments), out / "qat.tflite")
+    simulated = qat.outputs(prepared, test.x)
+    np.savez(out / "layers.npz", **{f"layer {name}": array for name, array in simulated.items()})
+    report = {
+        "history": history,
+        "layers": [dataclasses.asdict(layer) for layer in prepared.layers],
+        **_tested(prepared.model, dataset, classes),
+    }
     (out / "qat.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return {}
 
@@ -209,12 +209,13 @@ def _ends_in_softmax(model: Any) -> bool:
 
 
 def _tested(model: Any, dataset: data.Dataset, classes: int) -> dict[str, Any]:
-    """The confusion matrix on the test set: rows are true classes, columns answers."""
+    """The answers to the test set, and their confusion matrix: rows are true classes, columns answers."""
     test = _needed(dataset.test, "test")
     scores = model.predict(test.x, batch_size=_PREDICT_BATCH, verbose=0)
     confusion = np.zeros((classes, classes), np.int64)
-    np.add.at(confusion, (test.y, scores.argmax(axis=1)), 1)
-    return {"confusion": confusion.tolist()}
+    answers = scores.argmax(axis=1)
+    np.add.at(confusion, (test.y, answers), 1)
+    return {"confusion": confusion.tolist(), "answers": answers.tolist()}
 
 
 def _representative(dataset: data.Dataset, arguments: Mapping[str, Any]) -> Array:

@@ -97,6 +97,7 @@ _PATTERNS = {
     _IDENTIFIER: "at most 48 small letters, digits and _ are needed",
 }
 Name = Annotated[str, Field(pattern=_NAME)]
+LayerPattern = Annotated[str, Field(min_length=1, max_length=200)]
 Identifier = Annotated[str, Field(pattern=_IDENTIFIER)]
 
 
@@ -170,6 +171,19 @@ class QuantizeOptions(_Section):
     representative_samples: Annotated[
         int, Field(ge=1, le=MAX_SAMPLES, description="at most so many of the representative samples are used")
     ] = 200
+    include: Annotated[
+        tuple[LayerPattern, ...],
+        Field(strict=False, description="layers that qat trains with int8 simulated: names, patterns, classes"),
+    ] = ()
+    exclude: Annotated[
+        tuple[LayerPattern, ...], Field(strict=False, description="layers that qat trains float, calibrated afterwards")
+    ] = ()
+
+    @model_validator(mode="after")
+    def _layers_are_for_qat(self) -> QuantizeOptions:
+        if self.method == "ptq" and (self.include or self.exclude):
+            raise ValueError("include and exclude choose layers for qat; ptq quantizes all")
+        return self
 
 
 class Gate(_Section):

@@ -38,6 +38,22 @@ def build():
     return tf_keras.Model(image, layers.Dense(2, activation="softmax")(x))
 """
 
+# A pre-trained, frozen base as a layer, and a new head.
+KERAS_3 = """
+import keras
+from keras import layers
+
+def build():
+    keras.utils.set_random_seed(1)
+    image = keras.Input((6, 6, 1))
+    x = layers.Conv2D(4, 3, use_bias=False, name="stem")(image)
+    base = keras.Model(image, layers.ReLU()(layers.BatchNormalization(name="stem_bn")(x)), name="base")
+    base.trainable = False
+    image = keras.Input((6, 6, 1))
+    x = layers.Flatten()(base(image, training=False))
+    return keras.Model(image, layers.Dense(2, activation="softmax", name="head")(x))
+"""
+
 
 class Cases:
     """Runs tasks in folders of their own and keeps what came of them."""
@@ -58,7 +74,14 @@ class Cases:
             "seed": 1,
             "threads": 1,
             "train": None,
-            "quantize": {"epochs": 1, "batch_size": 32, "learning_rate": 1e-3, "representative_samples": 20},
+            "quantize": {
+                "epochs": 1,
+                "batch_size": 32,
+                "learning_rate": 1e-3,
+                "representative_samples": 20,
+                "include": [],
+                "exclude": [],
+            },
             **changes,
         }
         reported: list[tuple[int, int]] = []
@@ -174,6 +197,9 @@ def main(folder: Path) -> None:
     unknown = cases.source(built(unknown_to_tfmot))
     untrained = cases.run("float", "unknown to tfmot, float", unknown, whole)
     cases.run("qat", "unknown to tfmot", unknown, whole, float=str(untrained))
+    keras_3 = cases.source(KERAS_3)
+    untrained = cases.run("float", "keras 3, float", keras_3, whole)
+    cases.run("qat", "keras 3", keras_3, whole, float=str(untrained))
     (folder / "results.json").write_text(json.dumps(cases.results), encoding="utf-8")
 
 

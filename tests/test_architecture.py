@@ -22,11 +22,12 @@ LAYERS = (("cli", CLI), ("run", RUN), ("model, board", VALUES), ("errors", ERROR
 RANKS = {"errors": 0, "model, board": 1, "stages": 2, "run": 3, "cli": 4}
 
 # Packages that are heavy, or must stay out of the process that decides: who may import them, inside functions or not.
+KERAS = {f"pipeline.{name}" for name in ("quantize", "keras_models", "qat", "convert", "train_worker")}
 RESERVED = {
-    "tensorflow": {"pipeline.quantize", "pipeline.keras_models", "pipeline.convert", "pipeline.train_worker"},
-    "tf_keras": {"pipeline.quantize", "pipeline.keras_models", "pipeline.convert", "pipeline.train_worker"},
-    "keras": {"pipeline.quantize", "pipeline.keras_models", "pipeline.convert", "pipeline.train_worker"},
-    "tensorflow_model_optimization": {"pipeline.quantize", "pipeline.train_worker"},
+    "tensorflow": KERAS,
+    "tf_keras": KERAS,
+    "keras": KERAS,
+    "tensorflow_model_optimization": {"pipeline.qat", "pipeline.train_worker"},
     "tflite_micro": {"pipeline.interpreter_worker"},
     "tflite_runtime": {"pipeline.interpreter_worker"},
     "ai_edge_litert": {"pipeline.interpreter_worker"},

@@ -90,7 +90,6 @@ MISTAKES = {
     "a picture": ("ModelError", "the model's output has shape [4, 4, 2]; one score for each"),
     "a free size": ("ModelError", "the model's input shape is [None, 6, 1]; firmware needs every size"),
     "diverged": ("ModelError", "training diverged: the loss is nan in epoch 1 of 3"),
-    "unknown to tfmot": ("ModelError", "cannot prepare the model for quantization-aware training"),
 }
 
 
@@ -105,6 +104,16 @@ def test_a_lambda_layer_is_named_as_what_it_is(results: dict[str, Any]) -> None:
     assert "Lambda layer is Python code" in results["a lambda"]["hint"]
 
 
-def test_what_tfmot_does_not_know_is_named(results: dict[str, Any]) -> None:
-    assert "LayerNormalization" in results["unknown to tfmot"]["message"]
-    assert "method: ptq" in results["unknown to tfmot"]["hint"]
+def test_a_layer_that_tfmot_does_not_know_is_trained_float_and_named(results: dict[str, Any]) -> None:
+    layers = {layer["kind"]: layer for layer in results["unknown to tfmot"]["qat"]["layers"]}
+    assert layers["Dense"]["int8"] and layers["Flatten"]["int8"]
+    assert not layers["LayerNormalization"]["int8"]
+    assert layers["LayerNormalization"]["reason"] == "tensorflow-model-optimization does not know it"
+
+
+def test_a_nested_model_of_keras_3_with_a_frozen_base_becomes_int8(results: dict[str, Any]) -> None:
+    result = results["keras 3"]
+    assert {"qat.tflite", "layers.npz"} <= set(result["files"])
+    layers = {layer["name"]: layer for layer in result["qat"]["layers"]}
+    assert all(layer["int8"] for layer in layers.values())
+    assert [name for name, layer in layers.items() if layer["frozen"]] == ["stem", "stem_bn"]
