@@ -12,6 +12,7 @@ from pipeline.aot import Core, export
 from tests.kernels.batch import CORTEX_M55, Case, case_count, check
 from tests.kernels.random_cases import Draw, layer, window_positions
 from tests.kernels.test_conv_2d_s8 import conv_2d_case
+from tests.kernels.test_depthwise_conv_2d_s8 import depthwise_conv_2d_case
 from tests.kernels.test_fully_connected_s8 import fully_connected_case
 from tests.tflite_builder import TfliteBuilder
 
@@ -64,8 +65,13 @@ def wide_conv_2d_case(number: int) -> Case:
     return windowed_case("CONV_2D", number)
 
 
+def wide_depthwise_conv_2d_case(number: int) -> Case:
+    return windowed_case("DEPTHWISE_CONV_2D", number)
+
+
 CASES: dict[str, tuple[Callable[[int], Case], ...]] = {
     "conv_2d_s8_mve": (conv_2d_case, wide_conv_2d_case),
+    "depthwise_conv_2d_s8_mve": (depthwise_conv_2d_case, wide_depthwise_conv_2d_case),
     "fully_connected_s8_mve": (fully_connected_case,),
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -187,7 +187,37 @@ def _dsp(layer: DepthwiseConv2d) -> Step:
     )
 
 
+def _mve_obstacle(layer: DepthwiseConv2d) -> str | None:
+    if layer.depth_multiplier > 1:
+        return f"a depth multiplier of {layer.depth_multiplier}"
+    if (layer.vertical.dilation, layer.horizontal.dilation) != (1, 1):
+        return f"a dilation of {layer.vertical.dilation} x {layer.horizontal.dilation}"
+    return None
+
+
+def _mve(layer: DepthwiseConv2d) -> Step:
+    portable = _portable(layer)
+    params, constants = packing.wrapping_requantization(
+        layer.operands, _CHANNEL_AXIS, portable.params, portable.constants
+    )
+    unused = ("depth_multiplier", "dilation_height", "dilation_width")
+    positions = (layer.operands.output.shape[2] - 1) * layer.horizontal.stride + layer.horizontal.taps
+    return replace(
+        portable,
+        kernel="depthwise_conv_2d_s8_mve",
+        params={
+            **{name: value for name, value in params.items() if name not in unused},
+            "pad_code": layer.operands.source.zero_point,
+            "scratch": Scratch(),
+        },
+        constants=constants,
+        scratch_bytes=layer.vertical.taps * positions * layer.depth,
+        in_place=0,
+    )
+
+
 VARIANTS: tuple[Variant[DepthwiseConv2d], ...] = (
+    Variant("depthwise_conv_2d_s8_mve", "mve", "VMULLB and VMULLT on 8 channels x 2 pixels", _mve_obstacle, _mve),
     Variant(
         "depthwise_conv_2d_s8_dsp",
         "dsp",
