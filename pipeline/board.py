@@ -20,6 +20,7 @@ else:
 from pipeline.errors import BoardError
 
 FEATURES = frozenset({"dsp", "mve", "fpu"})
+FRAMEWORKS = ("arduino", "espidf", "stm32cube")
 
 _MAX_FILE_BYTES = 65_536
 
@@ -59,8 +60,49 @@ class Toolchain:
 
 
 @dataclass(frozen=True)
+class PlatformIO:
+    """A real board as PlatformIO builds it. platform is pinned: name@version, or a git repository at one commit."""
+
+    platform: str
+    board: str
+    framework: str  # one of FRAMEWORKS
+
+
+@dataclass(frozen=True)
+class Serial:
+    """A real board's serial port. usb: ids (vvvv:pppp) of the running firmware; bootloader: those while it is flashed.
+
+    dtr, rts: the levels of these lines while the port is open. Where an external adapter is used, usb is the adapter's.
+    """
+
+    baud: int
+    usb: tuple[str, ...]
+    bootloader: tuple[str, ...]
+    dtr: bool
+    rts: bool
+
+
+@dataclass(frozen=True)
+class EdgeTpu:
+    """A computer with an Edge TPU, which runs a deploy bundle instead of firmware.
+
+    link: "usb" or "pcie". group: whose members may open the device. python: the oldest its system brings. packages:
+    of Coral's repository, for the runtime.
+    """
+
+    link: str
+    group: str
+    python: str
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Board:
-    """Facts of one board. flash_bytes and ram_bytes are the budget that firmware must keep."""
+    """Facts of one board. flash_bytes and ram_bytes are the budget that firmware must keep.
+
+    The host has no more than a port. An emulated board has a toolchain, a start and an emulator; a real one has
+    `platformio` and `serial`, and its toolchain, where there is one, only checks here that its code compiles.
+    """
 
     id: str
     title: str
@@ -77,20 +119,30 @@ class Board:
     toolchain: Toolchain | None = None
     emulator: Emulator | None = None
     defines: Mapping[str, str] = field(default_factory=dict)
-    startup: str | None = None  # firmware/ports/<startup>.c; None: the host's C library starts main
+    startup: str | None = None  # firmware/ports/<startup>.c; None: the C library or the framework starts main
+    platformio: PlatformIO | None = None
+    serial: Serial | None = None
+
+    edgetpu: EdgeTpu | None = None
 
     def has(self, feature: str) -> bool:
         return feature in self.features
 
     @property
     def is_host(self) -> bool:
-        return self.toolchain is None
+        return self.toolchain is None and self.platformio is None and self.edgetpu is None
+
+    @property
+    def is_hardware(self) -> bool:
+        return self.platformio is not None
 
 
 def all_boards() -> tuple[Board, ...]:
-    """Every board that comes with tensorflash: the host first, then by id."""
+    """Every board that comes with tensorflash: the host first, then emulated ones, real ones, and those with an Edge TPU, each by id."""
     boards = [load(path) for path in _board_files().values()]
-    return tuple(sorted(boards, key=lambda board: (not board.is_host, board.id)))
+    return tuple(
+        sorted(boards, key=lambda board: (not board.is_host, board.edgetpu is not None, board.is_hardware, board.id))
+    )
 
 
 def load(name_or_path: str | Path) -> Board:
@@ -113,7 +165,9 @@ def load(name_or_path: str | Path) -> Board:
 
 def _board_files() -> dict[str, Path]:
     folder = Path(str(package_files("pipeline"))) / "boards"
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    return {
+        path.stem: path for path in sorted(folder.glob("*.toml"), key=lambda path: (path.stem != "native", path.stem))
+    }
 
 
 def _read(path: Path) -> Board:
@@ -164,42 +218,62 @@ class _Table:
     def close(self) -> None:
         for key in self.values:
             raise BoardError(
-                f"{self.where}: '{key}' is not a key here; the keys are {', '.join(self.asked)}.",
+                f"{self.where}: '{key}' is not a key here; the keys are {', '.join(dict.fromkeys(self.asked))}.",
                 hint=_nearest(key, self.asked, "'{}'"),
             )
 
 
 def _board(table: _Table) -> Board:
-    """A board of the host has facts of its own only; any other has memory, a toolchain and a start."""
+    """A board of the host has facts of its own only; any other has memory, and either a start or a framework."""
     facts: dict[str, Any] = {
         "id": table.take("id", partial(_matches, r"[a-z][a-z0-9_]{0,39}", "a lower-case C identifier")),
         "title": table.take("title", _is_line),
         "core": table.take("core", partial(_matches, r"[a-z0-9][a-z0-9_.+-]{0,39}", "a processor's name")),
         "features": frozenset(table.take("features", _are_features)),
-        "port": table.take("port", _is_port),
+        "port": "" if "edgetpu" in table.values else table.take("port", _is_port),
         "source": table.take("source", _is_line),
         "clock_hz": None,
         "flash_bytes": None,
         "ram_bytes": None,
     }
-    if table.has("toolchain"):
+    if table.has("toolchain") or table.has("platformio"):
         facts |= {
             "clock_hz": table.take("clock_hz", partial(_is_int, 1, 10**10)),
             "flash_bytes": table.take("flash_bytes", partial(_is_int, 1024, 1 << 32)),
             "ram_bytes": table.take("ram_bytes", partial(_is_int, 1024, 1 << 32)),
             "stack_bytes": table.take("stack_bytes", partial(_is_int, 256, 1 << 24)),
-            "startup": table.take("startup", _is_port),
             "flash": _region(table.table("flash")),
             "ram": _region(table.table("ram")),
-            "toolchain": _toolchain(table.table("toolchain")),
         }
         _check_budget(table.where, facts)
-        if table.has("emulator"):
+        if table.has("platformio"):
+            facts |= {
+                "platformio": _platformio(table.table("platformio")),
+                "serial": _serial(table.table("serial")),
+            }
+        else:
+            facts["startup"] = table.take("startup", _is_port)
+        if table.has("toolchain"):
+            facts["toolchain"] = _toolchain(table.table("toolchain"))
+        if "platformio" not in facts and table.has("emulator"):
             facts["emulator"] = _emulator(table.table("emulator"))
         if table.has("defines"):
             facts["defines"] = _defines(table.table("defines"))
+    elif "edgetpu" in table.values:
+        facts["edgetpu"] = _edgetpu(table.table("edgetpu"))
     table.close()
     return Board(**facts)
+
+
+def _edgetpu(table: _Table) -> EdgeTpu:
+    edgetpu = EdgeTpu(
+        link=table.take("link", partial(_matches, r"usb|pcie", "usb or pcie")),
+        group=table.take("group", partial(_matches, r"[a-z][a-z0-9_-]{0,30}", "a group's name")),
+        python=table.take("python", partial(_matches, r"3\.[0-9]{1,2}", "a version like 3.7")),
+        packages=tuple(table.take("packages", partial(_are_flags, r"[a-z0-9][a-z0-9.+-]{1,60}"))),
+    )
+    table.close()
+    return edgetpu
 
 
 def _check_budget(where: str, facts: Mapping[str, Any]) -> None:
@@ -257,12 +331,38 @@ def _emulator(table: _Table) -> Emulator:
     return emulator
 
 
+def _platformio(table: _Table) -> PlatformIO:
+    platformio = PlatformIO(
+        platform=table.take(
+            "platform", partial(_matches, _PLATFORM, "name@1.2.3, or https://host/repository.git#commit")
+        ),
+        board=table.take(
+            "board", partial(_matches, r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}", "PlatformIO's name of the board")
+        ),
+        framework=table.take("framework", _is_framework),
+    )
+    table.close()
+    return platformio
+
+
+def _serial(table: _Table) -> Serial:
+    serial = Serial(
+        baud=table.take("baud", partial(_is_int, 300, 12_000_000)),
+        usb=table.take("usb", _are_usb_ids),
+        bootloader=table.take("bootloader", _are_usb_ids),
+        dtr=table.take("dtr", _is_truth),
+        rts=table.take("rts", _is_truth),
+    )
+    table.close()
+    return serial
+
+
 def _defines(table: _Table) -> dict[str, str]:
     defines = {}
     for name in list(table.values):
         if not re.fullmatch(r"TFLASH_[A-Z0-9_]{1,40}", name):
             raise BoardError(f"{table.where}: '{name}' is not a name like TFLASH_UART_BASE.")
-        defines[name] = table.take(name, partial(_matches, r"0x[0-9A-Fa-f]{1,8}u?|[0-9]{1,10}u?", "a C integer"))
+        defines[name] = table.take(name, partial(_matches, _DEFINE, "a C integer, or a name in capitals,"))
     return defines
 
 
@@ -273,6 +373,8 @@ _CPU_FLAG = (
     r"-m(cpu|arch|abi|fpu|float-abi|cmodel|tune)=[A-Za-z0-9_.+-]{1,60}|-mthumb|--specs=(nano|nosys|picolibc)\.specs"
 )
 _LINK_FLAG = r"--specs=(nano|nosys|picolibc)\.specs"
+_DEFINE = r"0x[0-9A-Fa-f]{1,8}u?|[0-9]{1,10}u?|[A-Z_][A-Z0-9_]{0,40}"
+_PLATFORM = r"([A-Za-z0-9._-]+/)?[a-z0-9_-]+@[0-9]+\.[0-9]+\.[0-9]+|https://[A-Za-z0-9./_-]+\.git#[0-9a-f]{40}"
 
 
 def _is_table(value: Any) -> dict[str, Any]:
@@ -291,6 +393,25 @@ def _is_tick(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.1 <= value <= 1e6:
         raise ValueError("a number from 0.1 to 1e6 is needed")
     return value
+
+
+def _is_truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false is needed")
+    return value
+
+
+def _is_framework(value: Any) -> str:
+    if value not in FRAMEWORKS:
+        raise ValueError(f"one of {', '.join(FRAMEWORKS)} is needed")
+    return str(value)
+
+
+def _are_usb_ids(value: Any) -> tuple[str, ...]:
+    for item in _is_list(value):
+        if not re.fullmatch(r"[0-9a-f]{4}:[0-9a-f]{4}", item):
+            raise ValueError(f"'{item}' is not a vendor and a product like '0483:374b'")
+    return tuple(value)
 
 
 def _is_line(value: Any) -> str:
@@ -339,7 +460,8 @@ def _are_emulator_args(value: Any) -> tuple[str, ...]:
 
 
 def _is_port(value: Any) -> str:
-    names = sorted(path.stem for path in (Path(str(package_files("pipeline.firmware"))) / "ports").glob("*.c"))
+    folder = Path(str(package_files("pipeline.firmware"))) / "ports"
+    names = sorted(path.stem for path in folder.iterdir() if path.suffix in (".c", ".cpp"))
     if value not in names:
         raise ValueError(f"firmware/ports has {', '.join(names)}")
     return str(value)

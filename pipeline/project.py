@@ -6,7 +6,8 @@ src/main.c               verify and trace: the frames loop
 lib/<model>/             the Export
 lib/tensorflash_frames/  the frame protocol
 lib/tensorflash_port/    the board's byte stream, counter and start
-platform/                how to build and run without PlatformIO's registry
+platform/                how to build and run an emulated board without PlatformIO's registry
+sdkconfig.defaults, src/CMakeLists.txt, src/idf_component.yml: what ESP-IDF needs
 tensorflash.json         where it comes from, and the files that were written
 """
 
@@ -79,7 +80,7 @@ def render(export: Export, board: Board, out: Path) -> Project:
     """
     files = _project_files(export, board)
     kept, replaced = _write(out, files, _provenance(export, board.id, files))
-    return Project(out, board, export.model.name, kept=kept, replaced=replaced)
+    return Project(out, board, export.model.name, environments(export), kept=kept, replaced=replaced)
 
 
 def render_library(export: Export, out: Path) -> None:
@@ -89,6 +90,11 @@ def render_library(export: Export, out: Path) -> None:
     """
     files = _library_files(export) | {"examples/minimal/main.c": _template("library/example.c", export)}
     _write(out, files, _provenance(export, None, files))
+
+
+def environments(export: Export) -> tuple[str, ...]:
+    """The environments of an export's projects: without a layer to show there is no trace."""
+    return ENVIRONMENTS if export.layers else ENVIRONMENTS[:2]
 
 
 def sources_digest() -> str:
@@ -110,12 +116,48 @@ def _project_files(export: Export, board: Board) -> dict[str, bytes]:
     files |= {f"lib/tensorflash_port/src/{p}": c for p, c in _port_sources(board).items()}
     # Not an archive: nothing refers to a vector table.
     files["lib/tensorflash_port/library.json"] = _library_json("tensorflash_port", libArchive=False)
-    for path in ("platform.json", "platform.py", "builder/main.py"):
-        files[f"platform/{path}"] = (_FIRMWARE / "platform" / path).read_bytes()
+    if board.platformio is None:
+        files |= _platform_files(export, board)
+    elif board.platformio.framework == "espidf":
+        for path in ("sdkconfig.defaults", "src/CMakeLists.txt"):
+            files[path] = _template(f"espidf/{path}", export, board)
+        if _components(export, board):
+            files["src/idf_component.yml"] = _template("espidf/src/idf_component.yml", export, board)
+    return files
+
+
+def _platform_files(export: Export, board: Board) -> dict[str, bytes]:
+    """The platform of the host and of emulated boards, which is part of the project."""
+    files = {
+        f"platform/{path}": (_FIRMWARE / "platform" / path).read_bytes()
+        for path in ("platform.json", "platform.py", "builder/main.py")
+    }
     files[f"platform/boards/{board.id}.json"] = _json(_platformio_board(board))
     if not board.is_host:
         files["platform/linker.ld"] = _template("project/linker.ld", export, board)
     return files
+
+
+def _components(export: Export, board: Board) -> dict[str, str]:
+    """The libraries that ESP-IDF's own registry brings: name -> version. A path or an address is PlatformIO's."""
+    if board.platformio is None or board.platformio.framework != "espidf":
+        return {}
+    return dict(entry.rsplit("@", 1) for entry in export.lib_deps if "://" not in entry and "@" in entry)
+
+
+def _lib_deps(export: Export, board: Board) -> tuple[str, ...]:
+    components = _components(export, board)
+    return tuple(entry for entry in export.lib_deps if entry.rsplit("@", 1)[0] not in components)
+
+
+def _defines(export: Export, board: Board) -> dict[str, str]:
+    """What a project's whole code has to agree on, as -D options of a real board."""
+    defines: dict[str, str] = {}
+    if board.platformio is not None and board.serial is not None:
+        defines |= {"TFLASH_BAUD": str(board.serial.baud), **board.defines}
+        if board.platformio.framework == "stm32cube":
+            defines["TFLASH_CLOCK_MHZ"] = str((board.clock_hz or 0) // 1_000_000)
+    return defines
 
 
 def _library_files(export: Export) -> dict[str, bytes]:
@@ -132,6 +174,8 @@ def _library_files(export: Export) -> dict[str, bytes]:
 def _port_sources(board: Board) -> dict[str, bytes]:
     if board.is_host:
         return _sources("ports", "port.h", f"{board.port}.c")
+    if board.is_hardware:
+        return _sources("ports", "port.h", "framework.h", "hardware.c", f"{board.port}.c", f"{board.port}.cpp")
     return _sources("ports", "*.h", "emulated.c", f"{board.port}.c", f"{board.startup}.c")
 
 
@@ -186,6 +230,8 @@ def _run_command(board: Board) -> list[str]:
 
 def _packages(board: Board) -> tuple[str, ...]:
     """Debian's packages that build and run the board."""
+    if board.is_hardware:
+        return ()  # PlatformIO brings what it needs
     names = [f"{board.toolchain.prefix}gcc" if board.toolchain else "gcc"]
     names += [board.emulator.program] if board.emulator else []
     return tuple(package for name in names if name in PROGRAMS for package in PROGRAMS[name].apt)
@@ -205,6 +251,11 @@ def _template(name: str, export: Export, board: Board | None = None) -> bytes:
         name=export.model.name,
         version=__version__,
         packages=" ".join(_packages(board)) if board else "",
+        entry="tflash_main" if board and board.is_hardware else "main",
+        environments=environments(export),
+        defines=_defines(export, board) if board else {},
+        lib_deps=_lib_deps(export, board) if board else (),
+        components=_components(export, board) if board else {},
         inputs=[_tensor(spec) for spec in export.model.inputs],
         output=_tensor(export.model.outputs[0]),
     )
@@ -249,7 +300,7 @@ def _provenance(export: Export, board: str | None, files: Mapping[str, bytes]) -
             "model": {"name": export.model.name, "sha256": export.model.sha256},
             "runtime": export.runtime,
             "board": board,
-            "environments": [] if board is None else list(ENVIRONMENTS),
+            "environments": [] if board is None else list(environments(export)),
             "files": {path: hashlib.sha256(files[path]).hexdigest() for path in sorted(files)},
         }
     )

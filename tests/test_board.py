@@ -18,15 +18,37 @@ IDS = [
     "qemu_cortex_m55",
     "qemu_cortex_m7",
     "qemu_riscv32",
+    "qemu_stm32f405",
+]
+HARDWARE = [
+    "b_u585i_iot02a",
+    "esp32_c3_devkitm_1",
+    "esp32_devkitc",
+    "esp32_s3_devkitc_1",
+    "nano_33_ble_sense",
+    "nicla_vision",
+    "nrf52840_dk",
+    "nucleo_f446re",
+    "nucleo_f767zi",
+    "nucleo_h743zi2",
+    "nucleo_l4r5zi",
+    "pico",
+    "pico2",
+    "portenta_h7",
+    "sparkfun_edge",
+    "stm32f746g_disco",
+    "teensy41",
+    "xiao_esp32s3",
+    "xiao_nrf52840",
 ]
 BAD_BOARDS = sorted((Path(__file__).parent / "bad_boards").glob("*.toml"))
 
 
-def test_the_boards_are_the_host_and_then_the_emulated_ones() -> None:
-    assert [b.id for b in board.all_boards()] == IDS
+def test_the_boards_are_the_host_and_then_the_emulated_and_then_the_real_ones() -> None:
+    assert [b.id for b in board.all_boards() if b.core != "edgetpu"] == [*IDS, *HARDWARE]
 
 
-@pytest.mark.parametrize("name", IDS)
+@pytest.mark.parametrize("name", [*IDS, *HARDWARE])
 def test_a_board_is_loaded_by_its_id_and_equal_to_the_one_in_the_list(name: str) -> None:
     assert board.load(name) == next(b for b in board.all_boards() if b.id == name)
 
@@ -49,12 +71,13 @@ def test_features_are_what_the_cores_have() -> None:
 
 
 def test_only_the_host_has_no_budget() -> None:
-    assert [b.id for b in board.all_boards() if b.flash_bytes is None or b.ram_bytes is None] == ["native"]
+    unlimited = [b.id for b in board.all_boards() if b.flash_bytes is None or b.ram_bytes is None]
+    assert [name for name in unlimited if not name.startswith("coral_")] == ["native"]
     assert board.load("native").is_host
 
 
 def test_an_unknown_board_is_answered_with_the_nearest_and_all_names() -> None:
-    with pytest.raises(BoardError, match="no board 'qemu_cortexm4'; the boards are native, qemu_cortex_m0") as caught:
+    with pytest.raises(BoardError, match="no board 'qemu_cortexm4'; the boards are native, b_u585i_iot02a") as caught:
         board.load("qemu_cortexm4")
     assert caught.value.hint == "--board qemu_cortex_m4"
     with pytest.raises(BoardError) as caught:
@@ -67,6 +90,24 @@ def test_a_board_file_of_ones_own_is_loaded_by_its_path(tmp_path: Path) -> None:
     mine = tmp_path / "mine.toml"
     mine.write_text(source.read_text().replace('"qemu_cortex_m3"', '"mine"').replace("262_144 ", "131_072 "))
     assert board.load(mine).ram_bytes == board.load(str(mine)).ram_bytes == 131_072
+
+
+@pytest.mark.parametrize("name", HARDWARE)
+def test_a_real_board_says_how_it_is_built_flashed_and_heard(name: str) -> None:
+    real = board.load(name)
+    assert real.is_hardware and not real.is_host and real.emulator is None and real.startup is None
+    assert real.platformio is not None and real.serial is not None
+    assert real.port == real.platformio.framework
+    assert real.serial.usb
+    assert (real.toolchain is None) == real.core.startswith("xtensa")
+
+
+def test_every_number_of_a_real_board_has_its_source() -> None:
+    for name in HARDWARE:
+        text = (Path(board.__file__).parent / "boards" / f"{name}.toml").read_text()
+        for key in ("clock_hz", "flash_bytes", "ram_bytes", "origin", "usb", "bootloader"):
+            lines = [line for line in text.splitlines() if line.startswith(f"{key} = ")]
+            assert lines and all("  # " in line for line in lines), (name, key)
 
 
 @pytest.mark.parametrize("path", BAD_BOARDS, ids=[p.stem for p in BAD_BOARDS])

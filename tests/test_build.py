@@ -23,7 +23,11 @@ from tests.toy_export import CODE, toy_export
 STRICT = ("-Werror", "-Wconversion", "-Wpedantic", "-Wshadow")
 # Every board is built and run in test_ports.py; here the families are, and all in the full run.
 FAMILIES = ("native", "qemu_cortex_m0", "qemu_cortex_m4", "qemu_riscv32")
-BOARDS = [b.id if b.id in FAMILIES else pytest.param(b.id, marks=pytest.mark.slow, id=b.id) for b in board.all_boards()]
+BOARDS = [
+    b.id if b.id in FAMILIES else pytest.param(b.id, marks=pytest.mark.slow, id=b.id)
+    for b in board.all_boards()
+    if not b.is_hardware
+]
 
 
 def rendered(name: str, out: Path, export: Export | None = None) -> Project:

@@ -18,7 +18,11 @@ static void print_number(uint32_t number) {
   print(digit);
 }
 
-int main(void) {
+{% if entry != "main" %}
+int {{ entry }}(void); /* the framework's start calls it */
+
+{% endif %}
+int {{ entry }}(void) {
   const struct tflash_model *model = &{{ export.symbol }};
 
   tflash_port_init();

@@ -3,7 +3,11 @@
 #include "port.h"
 #include "{{ export.header }}"
 
-int main(void) {
+{% if entry != "main" %}
+int {{ entry }}(void); /* the framework's start calls it */
+
+{% endif %}
+int {{ entry }}(void) {
   tflash_port_init();
   return tflash_frames_serve(&{{ export.symbol }}, "{{ board.id }}");
 }

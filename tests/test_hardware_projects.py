@@ -1,0 +1,73 @@
+"""Projects of real boards: what PlatformIO would be given, and that its C and C++ compile for each core.
+
+The framework's headers are not here, so one file of a project is left out: the framework's own port, which has only
+the calls that firmware/ports/framework.h declares. For Xtensa cores there is no compiler here.
+"""
+
+from __future__ import annotations
+
+import configparser
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeline import board, project
+from pipeline.board import Board
+from tests.test_project import RENDERED, compare_with_golden, tree
+from tests.toy_export import toy_export
+
+GOLDEN = Path(__file__).parent / "golden" / "project"
+HARDWARE = [b for b in board.all_boards() if b.is_hardware]
+COMPILED = [b for b in HARDWARE if b.toolchain is not None]
+WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror"]
+
+
+def names(boards: list[Board]) -> list[str]:
+    return [b.id for b in boards]
+
+
+@pytest.mark.parametrize("name", ["nano_33_ble_sense", "esp32_s3_devkitc_1", "pico", "nucleo_f767zi"])
+def test_rendered_files_are_the_golden_ones(name: str, tmp_path: Path) -> None:
+    project.render(toy_export(), board.load(name), tmp_path / "out")
+    extra = ("sdkconfig.defaults",)
+    found = {p: c for p, c in tree(tmp_path / "out").items() if RENDERED.fullmatch(p) or p in extra}
+    compare_with_golden(GOLDEN / name, found)
+
+
+@pytest.mark.parametrize("target", HARDWARE, ids=names(HARDWARE))
+def test_platformio_is_given_the_pinned_platform_and_no_core_dir(target: Board, tmp_path: Path) -> None:
+    made = project.render(toy_export(), target, tmp_path / "out")
+    assert made.environments == ("release", "verify", "trace")
+    ini = configparser.ConfigParser(interpolation=None)
+    ini.read(tmp_path / "out" / "platformio.ini")
+    assert target.platformio is not None
+    assert ini["env"]["platform"] == target.platformio.platform
+    assert ini["env"]["board"] == target.platformio.board
+    assert "core_dir" not in ini["platformio"]
+    assert not (tmp_path / "out" / "platform").exists()
+
+
+@pytest.mark.parametrize("target", COMPILED, ids=names(COMPILED))
+@pytest.mark.parametrize("environment", ["release", "trace"])
+def test_all_but_the_frameworks_calls_compiles_for_the_core(target: Board, environment: str, tmp_path: Path) -> None:
+    assert target.toolchain is not None
+    compiler = shutil.which(f"{target.toolchain.prefix}gcc")
+    if compiler is None:
+        pytest.skip(f"not installed: {target.toolchain.prefix}gcc")
+    out = tmp_path / "out"
+    project.render(toy_export(), target, out)
+    port = {f"{target.port}.c", f"{target.port}.cpp"}
+    program = "app_main.c" if environment == "release" else "main.c"
+    sources = [out / "src" / program, *(p for p in sorted(out.glob("lib/*/src/**/*.c")) if p.name not in port)]
+    assert [p.name for p in out.glob("lib/tensorflash_port/src/*.c*") if p.name in port]  # only this is left out
+    includes = [f"-I{folder}" for folder in sorted(out.glob("lib/*/include")) + sorted(out.glob("lib/*/src"))]
+    defines = ["-DTFLASH_TRACE"] if environment == "trace" else []
+    command = [compiler, *target.toolchain.cpu_flags, "-std=c11", "-O1", *WARNINGS, *defines, *includes, "-c"]
+    (tmp_path / "objects").mkdir()
+    done = subprocess.run(
+        [*command, *map(str, sources)], cwd=tmp_path / "objects", capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "objects").glob("*.o"))) == len(sources)
