@@ -33,15 +33,15 @@ def process(
     stderr: int | IO[bytes],
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    stdin: int | IO[bytes] = subprocess.DEVNULL,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs a command without input. With all it started, it ends when the block is left, or when this process dies.
+    """Runs a command, without input unless `stdin` is given. With all it started, it ends when the block is left, or
+    when this process dies.
 
     Ctrl-C in a terminal does not reach it. Its returncode is that of the command itself.
     """
     if sys.platform == "win32":
-        with subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, cwd=cwd, env=env
-        ) as running:
+        with subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env) as running:
             try:
                 yield running
             finally:
@@ -51,7 +51,7 @@ def process(
     try:
         with subprocess.Popen(
             [sys.executable, "-I", "-S", str(_GUARD), str(watched), *command],
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=stdout,
             stderr=stderr,
             cwd=cwd,

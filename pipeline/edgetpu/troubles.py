@@ -256,6 +256,45 @@ RUNTIME: tuple[Trouble, ...] = (
     ),
 )
 
+SSH: tuple[Trouble, ...] = (
+    Trouble(
+        "host-key-changed",
+        "WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!",
+        r"REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "the board has another host key than the one you know: it was set up anew, or something else answers.",
+        "make sure that it is your board; then `ssh-keygen -R HOST`, and `ssh HOST` once to accept the new key.",
+    ),
+    Trouble(
+        "host-key-unknown",
+        "Host key verification failed.",
+        r"Host key verification failed|host key is known for",
+        "this computer does not know the board's host key.",
+        "`ssh HOST` once, compare the fingerprint that it shows with the board's, and accept it.",
+    ),
+    Trouble(
+        "denied",
+        "user@board: Permission denied (publickey).",
+        r"Permission denied|Too many authentication failures",
+        "the board does not let this user in with a key.",
+        "`ssh-copy-id HOST`, or for a new Dev Board `mdt genkey` and `mdt pushkey`.",
+    ),
+    Trouble(
+        "unreachable",
+        "ssh: connect to host board port 22: Connection refused / timed out / No route to host",
+        r"Connection (refused|timed out|reset|closed)|No route to host|Network is unreachable|[Cc]ould not resolve"
+        r"|Operation timed out",
+        "the board cannot be reached.",
+        "check its power, its cable and its address; `ssh HOST true` has to work.",
+    ),
+    Trouble(
+        "disk-full",
+        "tar: model.tflite: Wrote only 4096 of 10240 bytes / No space left on device",
+        r"No space left on device|Disk quota exceeded|Wrote only \d+ of",
+        "the board's disk is full.",
+        "remove old bundles there (`rm -r tensorflash`), or give another folder.",
+    ),
+)
+
 
 def explain(text: str, table: Iterable[Trouble]) -> Trouble | None:
     """The first trouble of a table whose pattern is found in a text, or None."""
@@ -280,6 +319,7 @@ def markdown() -> str:
         ("What the compiler says", COMPILER),
         ("What the compiler's log says of an op", STATUS),
         ("What the board says", RUNTIME),
+        ("What ssh says", SSH),
     ):
         rows = [f"| {_code(t.says)} | {_cell(t.cause)} | {_cell(t.remedy)} |" for t in table if t.kind != "mapped"]
         parts.append("\n".join([f"### {title}", "", "| Message | Cause | What helps |", "|---|---|---|", *rows]))
