@@ -215,7 +215,7 @@ def load():
     x = random.normal(size=(200, 4)).astype(np.float32)
     y = (x[:, 0] > 0).astype(int)
     x[y == 1, 1] += 100
-    return {"train": (x, y), "test": (x[:60], y[:60]), "representative": 0 * x[:5]}
+    return {"train": (x, y), "test": (x[:60], y[:60]), "representative": 1e-3 * x[:5]}
 """
 
 
