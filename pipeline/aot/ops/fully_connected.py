@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.aot import packing
 from pipeline.aot.ops.weighted import Operands, operands, requantization, scale_multipliers
-from pipeline.aot.steps import Core, Step, refuse
+from pipeline.aot.steps import Constant, Core, Ref, Scratch, Step, refuse
 from pipeline.aot.variants import Variant, choose, no_obstacle
 from pipeline.fixedpoint import Multiplier
 from pipeline.tflite import Graph, Op
@@ -84,7 +84,46 @@ def _mve(layer: FullyConnected) -> Step:
     return replace(portable, kernel="fully_connected_s8_mve", params=params, constants=constants)
 
 
+def _dsp_obstacle(layer: FullyConnected) -> str | None:
+    return packing.doubling_obstacle(layer.operands, _CHANNEL_AXIS, layer.multipliers)
+
+
+def _dsp(layer: FullyConnected) -> Step:
+    portable, _ = requantization(layer.op, layer.operands, _CHANNEL_AXIS, layer.multipliers)
+    count = len(layer.multipliers)
+    return Step(
+        op=layer.op,
+        kernel="fully_connected_s8_dsp",
+        reason="",
+        inputs=(layer.operands.source.index,),
+        outputs=(layer.operands.output.index,),
+        params={
+            "batches": layer.batches,
+            "depth": layer.depth,
+            "outputs": layer.outputs,
+            "doubled_zero": 2 * layer.operands.output.zero_point + 1,
+            "per_channel": int(count > 1),
+            "activation_min": portable["activation_min"],
+            "activation_max": portable["activation_max"],
+            "weights": Ref("weights"),
+            "bias": Ref("bias"),
+            "multipliers": Ref("multipliers"),
+            "codes": Ref("codes"),
+            "scratch": Scratch() if layer.depth % 4 else None,
+        },
+        constants=(
+            Constant("weights", packing.rows_by(packing.weights_of(layer.operands), 4), is_weight=True),
+            Constant("bias", packing.folded_bias(layer.operands, _CHANNEL_AXIS, 0), is_weight=True),
+            Constant("multipliers", packing.mantissas(layer.multipliers, count)),
+            Constant("codes", packing.shift_codes(layer.multipliers, count)),
+        ),
+        scratch_bytes=-(-layer.depth // 4) * 4 if layer.depth % 4 else 0,
+        macs=layer.batches * layer.outputs * layer.depth,
+    )
+
+
 VARIANTS: tuple[Variant[FullyConnected], ...] = (
     Variant("fully_connected_s8_mve", "mve", "VMLADAVA on 4 outputs at once", no_obstacle, _mve),
+    Variant("fully_connected_s8_dsp", "dsp", "SMLAD on four outputs at once", _dsp_obstacle, _dsp),
     Variant("fully_connected_s8", "", "portable C", no_obstacle, _portable),
 )
