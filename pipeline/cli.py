@@ -273,6 +273,29 @@ def _inspect(options: argparse.Namespace) -> Outcome:
     return inspection.inspect(tflite.read(options.model)), display.inspection, 0
 
 
+def _edgetpu_check(options: argparse.Namespace) -> Outcome:
+    from pipeline import display
+    from pipeline.edgetpu.check import check_model
+
+    found = check_model(options.model, options.runtime_version)
+    return found.as_json(), display.edgetpu_check, 0 if found.compiles and found.on_edgetpu else 1
+
+
+def _edgetpu_fix(options: argparse.Namespace) -> Outcome:
+    from pipeline import display
+    from pipeline.edgetpu.fix import fix_model
+
+    found = fix_model(options.model, options.out, samples=options.samples, seed=options.seed)
+    return found.as_json(), display.edgetpu_fix, 0
+
+
+def _edgetpu_inspect(options: argparse.Namespace) -> Outcome:
+    from pipeline import display
+    from pipeline.edgetpu import inspection, package
+
+    return inspection.inspect(package.read(options.model)), display.edgetpu_inspection, 0
+
+
 def _boards(options: argparse.Namespace) -> Outcome:
     from pipeline import board, display
 
@@ -396,6 +419,20 @@ def _parser() -> argparse.ArgumentParser:
 
 def _edgetpu_commands(group: argparse._SubParsersAction[_Parser], add: Callable[..., argparse.ArgumentParser]) -> None:
     """The commands of `tensorflash edgetpu`, each added with `add(name, command, summary, group)`."""
+    check = add("check", _edgetpu_check, "say which ops the Edge TPU compiler will map, and why not the others", group)
+    check.add_argument("model", metavar="MODEL.tflite", type=_path, help="a quantized .tflite file, not yet compiled")
+    check.add_argument(
+        "--runtime-version", metavar="V", type=int, choices=(13, 14), default=14, help="of the device (default: 14)"
+    )
+    fix = add("fix", _edgetpu_fix, "repair what keeps ops off the Edge TPU, bit-identical on the CPU", group)
+    fix.add_argument("model", metavar="MODEL.tflite", type=_path, help="a quantized .tflite file, not yet compiled")
+    fix.add_argument("--out", metavar="FILE", type=_path, required=True, help="the .tflite file to write")
+    fix.add_argument(
+        "--samples", metavar="N", type=_at_least(1), default=100, help="inputs to prove it with (default: %(default)s)"
+    )
+    fix.add_argument("--seed", metavar="S", type=_at_least(0), default=0, help="of the inputs (default: %(default)s)")
+    inspect = add("inspect", _edgetpu_inspect, "read a compiled model without the hardware", group)
+    inspect.add_argument("model", metavar="MODEL_edgetpu.tflite", type=_path, help="what the compiler has written")
 
 
 def _path(text: str) -> Path:

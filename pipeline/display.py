@@ -328,18 +328,15 @@ def _edgetpu_runs(ops: Sequence[Json]) -> list[tuple[str, str, str, str, str]]:
 
 def edgetpu_fix(found: Json, paint: Paint) -> str:
     """`tensorflash edgetpu fix`."""
-    before, after = found["before"], found["after"]
-    lines = [
-        f"{paint('good', 'written')}  {clean(found['out'], 100)}",
-        *_facts(
-            [
-                ("on Edge TPU", f"{before['on_edgetpu']:,} of {before['ops']:,} ops before, {after['on_edgetpu']:,} of "
-                                f"{after['ops']:,} after (predicted)"),
-                ("on the CPU", f"the same bytes on {count(found['proof']['samples'], 'input')}, "
-                               f"{found['proof']['package']} {found['proof']['version']}"),
-            ]
-        ),
-    ]  # fmt: skip
+    before, after, proof = found["before"], found["after"], found["proof"]
+    mapped = (
+        f"{before['on_edgetpu']:,} of {before['ops']:,} ops before, {after['on_edgetpu']:,} of {after['ops']:,} after"
+    )
+    same = "the file is a copy"
+    if proof is not None:
+        same = f"the same bytes on {count(proof['samples'], 'input')} ({proof['package']} {proof['version']})"
+    rows = [("on Edge TPU", f"{mapped} (predicted)"), ("on the CPU", same)]
+    lines = [f"{paint('good', 'written')}  {clean(found['out'], 100)}", *_facts(rows)]
     lines += ["", "repaired" if found["repairs"] else "nothing to repair automatically"]
     lines += [f"  {clean(repair, 200)}" for repair in found["repairs"]]
     lines += [paint("bad", f"  will not compile yet: {clean(problem, 300)}") for problem in after["problems"]]
