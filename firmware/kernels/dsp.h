@@ -10,6 +10,11 @@
 #if defined(__ARM_FEATURE_DSP) && (__ARM_FEATURE_DSP == 1)
 #define TFLASH_DSP_ASM 1
 
+/* Where this is included the loops that count are assembly: the C around them has to be small. */
+#ifndef __clang__
+#pragma GCC optimize("Os")
+#endif
+
 #define TFLASH_DSP_MAC(name, instruction)                                             \
   static inline int32_t name(uint32_t a, uint32_t b, int32_t acc) {                   \
     int32_t result;                                                                   \
