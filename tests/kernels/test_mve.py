@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from tests.kernels.batch import CORTEX_M55, Case, case_count, check
 from tests.kernels.random_cases import Draw, layer, window_positions
 from tests.kernels.test_conv_2d_s8 import conv_2d_case
 from tests.kernels.test_depthwise_conv_2d_s8 import depthwise_conv_2d_case
+from tests.kernels.test_elementwise_s8 import elementwise_case
 from tests.kernels.test_fully_connected_s8 import fully_connected_case
+from tests.kernels.test_pool_2d_s8 import pool_2d_case
 from tests.tflite_builder import TfliteBuilder
 
 HELIUM = replace(CORTEX_M55, name="cortex-m55-mve", core=Core(frozenset({"dsp", "fpu", "mve"})))
@@ -69,10 +72,35 @@ def wide_depthwise_conv_2d_case(number: int) -> Case:
     return windowed_case("DEPTHWISE_CONV_2D", number)
 
 
+def wide_pool_2d_case(op: str, number: int) -> Case:
+    draw = Draw(f"{op} for vectors", number)
+    taps = draw.choice(((2, 2), (3, 3), (draw.integer(1, 12), draw.integer(1, 12))))
+    height, width = (tap * draw.integer(1, 2) for tap in taps)
+    channels, zero = draw.integer(10, 70), draw.output_zero_point()
+    model = TfliteBuilder()
+    x = model.input((1, height, width, channels), scale=0.05, zero_point=zero)
+    y = model.output((1, height // taps[0], width // taps[1], channels), scale=0.05, zero_point=zero)
+    model.op(
+        op,
+        [x],
+        [y],
+        padding="VALID",
+        stride_h=taps[0],
+        stride_w=taps[1],
+        filter_height=taps[0],
+        filter_width=taps[1],
+        fused_activation_function=draw.activation(),
+    )
+    return Case(f"wide_{op.lower()}_{number}", model.build(), draw.samples([((1, height, width, channels), zero)]))
+
+
 CASES: dict[str, tuple[Callable[[int], Case], ...]] = {
+    "add_s8_mve": (partial(elementwise_case, "ADD"),),
+    "average_pool_2d_s8_mve": (partial(pool_2d_case, "AVERAGE_POOL_2D"), partial(wide_pool_2d_case, "AVERAGE_POOL_2D")),
     "conv_2d_s8_mve": (conv_2d_case, wide_conv_2d_case),
     "depthwise_conv_2d_s8_mve": (depthwise_conv_2d_case, wide_depthwise_conv_2d_case),
     "fully_connected_s8_mve": (fully_connected_case,),
+    "max_pool_2d_s8_mve": (partial(pool_2d_case, "MAX_POOL_2D"), partial(wide_pool_2d_case, "MAX_POOL_2D")),
 }
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from pipeline.aot.requantization import checked_multiplier, fused_range, prove_no_overflow
 from pipeline.aot.steps import Core, ParamValue, Step, portable_reason, quantized_input, quantized_output, refuse
+from pipeline.aot.variants import Variant, choose, no_obstacle
 from pipeline.fixedpoint import Multiplier
 from pipeline.tflite import Graph, Op, Tensor
 
@@ -14,8 +16,8 @@ _LEFT_SHIFT = 20  # ADD and SUB shift the operands left by this much before they
 
 
 def lower_add(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of tflash_add_s8."""
-    return _step(graph, op, core, "add_s8", _sum_params(graph, op))
+    """One call of the best kernel of ADD_VARIANTS."""
+    return choose(ADD_VARIANTS, _step(graph, op, core, "add_s8", _sum_params(graph, op)), core)
 
 
 def lower_sub(graph: Graph, op: Op, core: Core) -> Step:
@@ -137,6 +139,12 @@ def _loops(
         _strides([(size, goes_on) for size, goes_on, _ in groups]),
         _strides([(size, goes_on) for size, _, goes_on in groups]),
     )
+
+
+ADD_VARIANTS: tuple[Variant[Step], ...] = (
+    Variant("add_s8_mve", "mve", "four sums at once", no_obstacle, lambda step: replace(step, kernel="add_s8_mve")),
+    Variant("add_s8", "", "portable C", no_obstacle, lambda step: step),
+)
 
 
 def _strides(groups: list[tuple[int, bool]]) -> tuple[int, ...]:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from pipeline.aot.ops.window import windows
 from pipeline.aot.requantization import fused_range
-from pipeline.aot.steps import Core, Step, portable_reason, quantized_input, quantized_output, refuse
+from pipeline.aot.steps import Core, Step, quantized_input, quantized_output, refuse
+from pipeline.aot.variants import Variant, choose, no_obstacle
 from pipeline.tflite import Graph, Op
 
 _MAX_AVERAGED = (1 << 24) - 1  # codes of up to 128 whose sum, half their count added for rounding, is an int32
 
 
 def lower_average_pool_2d(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of tflash_average_pool_2d_s8."""
-    return _lower(graph, op, core, "average_pool_2d_s8")
+    """One call of the best kernel of AVERAGE_VARIANTS."""
+    return _lower(graph, op, core, AVERAGE_VARIANTS)
 
 
 def lower_max_pool_2d(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of tflash_max_pool_2d_s8."""
-    return _lower(graph, op, core, "max_pool_2d_s8")
+    """One call of the best kernel of MAX_VARIANTS."""
+    return _lower(graph, op, core, MAX_VARIANTS)
 
 
-def _lower(graph: Graph, op: Op, core: Core, kernel: str) -> Step:
+def _lower(graph: Graph, op: Op, core: Core, variants: Sequence[Variant[Step]]) -> Step:
     source, output = quantized_input(graph, op, 0), quantized_output(graph, op)
     taps = int(op.options.get("filter_height", 0)), int(op.options.get("filter_width", 0))
     vertical, horizontal = windows(op, source, output, taps)
@@ -37,10 +41,10 @@ def _lower(graph: Graph, op: Op, core: Core, kernel: str) -> Step:
     if averaged > _MAX_AVERAGED:
         raise refuse(op, f"windows of {averaged:,} positions; sums of up to {_MAX_AVERAGED:,} fit an int32.")
     low, high = fused_range(op, output)
-    return Step(
+    step = Step(
         op=op,
-        kernel=kernel,
-        reason=portable_reason(core),
+        kernel="",
+        reason="",
         inputs=(source.index,),
         outputs=(output.index,),
         params={
@@ -60,3 +64,15 @@ def _lower(graph: Graph, op: Op, core: Core, kernel: str) -> Step:
             "activation_max": high,
         },
     )
+    return choose(variants, step, core)
+
+
+def _variants(kernel: str, mve_reason: str) -> tuple[Variant[Step], ...]:
+    return (
+        Variant(f"{kernel}_mve", "mve", mve_reason, no_obstacle, lambda step: replace(step, kernel=f"{kernel}_mve")),
+        Variant(kernel, "", "portable C", no_obstacle, lambda step: replace(step, kernel=kernel)),
+    )
+
+
+AVERAGE_VARIANTS = _variants("average_pool_2d_s8", "sums of four channels at once")
+MAX_VARIANTS = _variants("max_pool_2d_s8", "sixteen channels at once")
