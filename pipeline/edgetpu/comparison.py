@@ -7,14 +7,16 @@ TPU nothing may differ at all.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from pipeline.errors import DataError
 from pipeline.model import Array
+from pipeline.tflite import Graph
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,22 @@ class Bounds:
     within_lsb: float = 0.95
     top1_agreement: float = 0.98
     accuracy_drop: float = 0.01
+
+
+def for_model(graph: Graph, bounds: Bounds | None = None) -> Bounds:
+    """The bounds with `lsb` at the output: a final SOFTMAX or LOGISTIC turns a small difference into a larger one.
+
+    Both have a slope of at most 1/4, so n steps before them are at most n * input scale / 4 / output scale behind them.
+    """
+    bounds = bounds or Bounds()
+    producer = graph.producers().get(graph.outputs[0])
+    if producer is None or producer.name not in ("SOFTMAX", "LOGISTIC"):
+        return bounds
+    before, after = graph.tensor(producer.inputs[0]), graph.tensor(producer.outputs[0])
+    if not before.scale or not after.scale:
+        return bounds
+    slope = float(producer.options.get("beta", 1.0)) / 4
+    return replace(bounds, lsb=bounds.lsb + math.ceil(bounds.lsb * before.scale * slope / after.scale))
 
 
 @dataclass(frozen=True)
