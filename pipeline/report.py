@@ -63,8 +63,25 @@ class Model(TypedDict):
 
 
 @with_config(_CLOSED)
+class AgainstFloat(TypedDict):
+    """From the float model to another on the same test set: answers that changed, became right, became wrong.
+
+    difference and interval (95 %): of the accuracies, as fractions.
+    """
+
+    changed: int
+    gained: int
+    lost: int
+    difference: FiniteFloat
+    interval: Sequence[FiniteFloat]
+
+
+@with_config(_CLOSED)
 class Method(TypedDict):
-    """One way to have the network: name is "float", "ptq" or "qat". accuracy is a fraction, of the test set."""
+    """One way to have the network: name is "float", "ptq" or "qat". accuracy is a fraction, of the test set.
+
+    interval: of 95 %, between which the accuracy lies. against_float: null for float itself.
+    """
 
     name: str
     accuracy: FiniteFloat
@@ -72,15 +89,21 @@ class Method(TypedDict):
     total: int
     file_bytes: int
     chosen: bool
+    interval: NotRequired[Sequence[FiniteFloat]]
+    against_float: NotRequired[AgainstFloat | None]
 
 
 @with_config(_CLOSED)
 class Representative(TypedDict):
-    """The samples that set the quantization ranges, and the range of their values."""
+    """The samples that set the quantization ranges, and the range of their values.
+
+    classes: how many are of each class, where that is known.
+    """
 
     samples: int
     min: float
     max: float
+    classes: NotRequired[Sequence[int] | None]
 
 
 @with_config(_CLOSED)
@@ -93,11 +116,36 @@ class Gate(TypedDict):
 
 
 @with_config(_CLOSED)
+class TrainedLayer(TypedDict):
+    """How quantization-aware training treated a layer: int8 simulated, or float for a reason.
+
+    max_lsb, mean_lsb: how far the int8 layer is from its simulation, in steps of its scale; null where not compared.
+    """
+
+    name: str
+    kind: str
+    int8: bool
+    reason: str
+    frozen: bool
+    max_lsb: FiniteFloat | None
+    mean_lsb: FiniteFloat | None
+
+
+@with_config(_CLOSED)
+class Agreement(TypedDict):
+    """Test samples, and those that the int8 model puts in the same class as its simulation in training."""
+
+    samples: int
+    same: int
+
+
+@with_config(_CLOSED)
 class Quantization(TypedDict):
     """How the int8 model came about.
 
     confusion: of the chosen model, rows are the true class, columns the predicted one; null if it does not classify.
     history:   training ("float", "qat") -> curve ("loss", "val_loss") -> one value an epoch.
+    warnings:  what is suspicious and what to do about it, a sentence each.
     """
 
     methods: Sequence[Method]
@@ -105,6 +153,9 @@ class Quantization(TypedDict):
     history: Mapping[str, Mapping[str, Sequence[float]]]
     representative: Representative | None
     gate: NotRequired[Gate | None]
+    layers: NotRequired[Sequence[TrainedLayer]]
+    agreement: NotRequired[Agreement | None]
+    warnings: NotRequired[Sequence[str]]
 
 
 @with_config(_CLOSED)

@@ -234,6 +234,7 @@ def _accuracy(report: Json) -> dict[str, Any]:
             if reference is None or method is reference
             else _points(method["accuracy"] - reference["accuracy"]),
             "file_share": method["file_bytes"] / largest if largest else 0.0,
+            "between": _between(method["interval"]) if method.get("interval") else None,
         }
         for method in methods
     ]
@@ -244,7 +245,47 @@ def _accuracy(report: Json) -> dict[str, Any]:
         "history": _history(quantization["history"]),
         "representative": quantization["representative"],
         "gate": quantization.get("gate"),
+        "findings": _findings(methods),
+        "warnings": quantization.get("warnings", []),
+        "agreement": quantization.get("agreement"),
+        "layers": [layer for layer in quantization.get("layers", []) if _is_telling(layer)],
     }
+
+
+def _between(interval: Sequence[float]) -> str:
+    low, high = interval
+    return f"{_percent(low)} to {_percent(high)}"
+
+
+def _is_telling(layer: Json) -> bool:
+    """Layers that are merged into the next one have nothing to tell."""
+    return not layer["int8"] or layer["frozen"] or layer["max_lsb"] is not None
+
+
+def _findings(methods: Sequence[Json]) -> list[str]:
+    """Is the int8 model good enough, and what to try if not: sentences."""
+    chosen = next((m for m in methods if m["chosen"] and m.get("against_float")), None)
+    if chosen is None:
+        return []
+    against = chosen["against_float"]
+    low, high = against["interval"]
+    change = f"{_points(against['difference'])}, with 95 % between {_points(low)} and {_points(high)}"
+    if high < 0:
+        first = f"Quantization costs accuracy, beyond chance: {change}."
+    elif low > 0:
+        first = f"The int8 model is more accurate than float32, beyond chance: {change}."
+    else:
+        first = f"No difference to float32 beyond chance: {change}."
+    found = [
+        f"{first} {_plural(against['changed'], 'answer')} changed: {against['gained']:,} became right, "
+        f"{against['lost']:,} became wrong."
+    ]
+    ptq = next((m for m in methods if m["name"] == "ptq"), None)
+    if chosen["name"] == "qat" and ptq is not None and ptq["correct"] >= chosen["correct"]:
+        found.append("Calibration alone (method: ptq) is as good, and needs no training.")
+    if chosen["name"] == "ptq" and high < 0:
+        found.append("Quantization-aware training (method: qat) may win it back.")
+    return found
 
 
 def _points(difference: float) -> str:

@@ -9,6 +9,7 @@ needs TensorFlow or the user's Python; nothing here imports either. A recipe wit
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import json
 import platform
@@ -21,11 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import data, factory, golden, interpreters, tflite, train_worker
+from pipeline import calibration, comparison, data, factory, golden, interpreters, tflite, train_worker
 from pipeline.audit import require_int8
 from pipeline.errors import DataError, GateError, ModelError, ToolError
 from pipeline.model import Array, QuantizedModel
 from pipeline.recipe import DataSource, Gate, ModelSource, Recipe
+from pipeline.tflite import Graph
 from pipeline.vectors import Vectors
 from pipeline.workspace import StepResult, Workspace, file_digest, files_digest
 
@@ -37,10 +39,11 @@ _NEEDED_FOR_QAT = {"tensorflow-model-optimization": ("tensorflow-model-optimizat
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Answers to the test set. confusion[true class][answered class] counts samples."""
+    """Answers to the test set. confusion[true class][answered class] counts samples, answers are of each in turn."""
 
     confusion: tuple[tuple[int, ...], ...]
     file_bytes: int  # of the model: the .tflite, or four bytes a float parameter
+    answers: tuple[int, ...] = ()
 
     @property
     def samples(self) -> int:
@@ -92,7 +95,12 @@ class Trained:
     method: str
     evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
     history: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
-    representative: Mapping[str, Any] | None = None  # samples, min, max
+    representative: Mapping[str, Any] | None = None  # samples, min, max, classes
+    layers: Sequence[
+        Mapping[str, Any]
+    ] = ()  # how QAT trained each: pipeline.qat.LayerTraining, and its LayerGap's LSBs
+    agreement: Mapping[str, int] | None = None  # of int8 with its simulation: samples, same
+    warnings: Sequence[str] = ()
     test: TestSet | None = None
     judge: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -136,32 +144,34 @@ def train(recipe: Recipe, workspace: Workspace, progress: Progress = lambda stag
     float_versions = {name: version for name, version in versions.items() if name not in _NEEDED_FOR_QAT}
     float_step = work("float", inputs, float_options, float_versions)
 
-    inputs |= {"float": float_step.digest, "code": inputs["code"] + _code("convert", "audit", "tflite")}
+    inputs |= {"float": float_step.digest, "code": inputs["code"] + _code("qat", "convert", "audit", "tflite")}
     folder = str(float_step.path.absolute())
     calibration = {"quantize": {"representative_samples": quantize.representative_samples}}
     steps = [data_step, float_step, work("ptq", inputs, calibration, float_versions, float=folder)]
     if qat:
-        options = {"quantize": quantize.model_dump(exclude={"method"})}
+        options = {"quantize": quantize.model_dump(mode="json", exclude={"method"})}
         steps.append(work("qat", inputs, options, versions, float=folder))
 
     files = {step.stage: step.path / f"{step.stage}.tflite" for step in steps[2:]}
-    model_step = _model_step(recipe.name, files, quantize.method, data_step.path, workspace, progress)
+    used = quantize.representative_samples
+    model_step = _model_step(recipe.name, files, quantize.method, data_step.path, workspace, progress, used)
     float_report = _json(float_step.path / "float.json")
-    history = {"float": float_report["history"]} | (
-        {"qat": _json(steps[3].path / "qat.json")["history"]} if qat else {}
-    )
-    float_evaluation = Evaluation(_matrix(float_report["confusion"]), 4 * float_report["parameters"])
+    qat_report = _json(steps[3].path / "qat.json") if qat else {"history": {}, "layers": []}
+    history = {"float": float_report["history"], "qat": qat_report["history"]}
+    float_evaluation = _evaluation({**float_report, "file_bytes": 4 * float_report["parameters"]})
     evaluations, judge, test = _judged(model_step.path)
-    representative = data.load(data_step.path).representative
-    used = None if representative is None else representative[: quantize.representative_samples]
+    found = _json(model_step.path / "accuracy.json")
+    gaps = {gap["layer"]: {key: gap[key] for key in ("max_lsb", "mean_lsb")} for gap in found["gaps"]}
+    unknown = {"max_lsb": None, "mean_lsb": None}
     return Trained(
         model=tflite.quantized_model(tflite.read(model_step.path / f"{recipe.name}.tflite")),
         method=quantize.method,
         evaluations={"float": float_evaluation, **evaluations},
         history={name: curves for name, curves in history.items() if curves},
-        representative=None
-        if used is None
-        else {"samples": len(used), "min": float(used.min()), "max": float(used.max())},
+        representative=found["representative"],
+        layers=[{**layer, **gaps.get(layer["name"], unknown)} for layer in qat_report["layers"]],
+        agreement=found["agreement"],
+        warnings=found["warnings"],
         test=test,
         judge=judge,
         versions={**versions, **packages},
@@ -208,6 +218,8 @@ def quantization_report(trained: Trained, gate: Gate | None) -> dict[str, Any] |
             "total": evaluation.samples,
             "file_bytes": evaluation.file_bytes,
             "chosen": name == trained.method,
+            "interval": list(comparison.accuracy_interval(evaluation.correct, evaluation.samples)),
+            "against_float": _against_float(trained, name),
         }
         for name, evaluation in trained.evaluations.items()
     ]
@@ -217,7 +229,18 @@ def quantization_report(trained: Trained, gate: Gate | None) -> dict[str, Any] |
         "history": trained.history,
         "representative": trained.representative,
         "gate": gate_report(trained, gate),
+        "layers": list(trained.layers),
+        "agreement": trained.agreement,
+        "warnings": list(trained.warnings),
     }
+
+
+def _against_float(trained: Trained, name: str) -> dict[str, Any] | None:
+    """What changes from the float model to another on the same test set; None where there is nothing to compare."""
+    float_ = trained.evaluations.get("float")
+    if float_ is None or name == "float" or trained.test is None:
+        return None
+    return comparison.paired(float_.answers, trained.evaluations[name].answers, trained.test.answers().tolist())
 
 
 def confusion(scores: Array, answers: Array) -> tuple[tuple[int, ...], ...]:
@@ -277,20 +300,32 @@ def _data_step(
 
 
 def _model_step(
-    name: str, files: Mapping[str, Path], chosen: str, folder: Path, workspace: Workspace, progress: Progress
+    name: str,
+    files: Mapping[str, Path],
+    chosen: str,
+    folder: Path,
+    workspace: Workspace,
+    progress: Progress,
+    representative_samples: int = 0,
 ) -> StepResult:
     """Run every int8 model over the test set, and keep the chosen one under the recipe's name."""
     tflm = _tflm_version()
+    simulation = files["qat"].parent if "qat" in files else None
 
     def run(out: Path) -> None:
-        test = data.load(folder).test
+        dataset = data.load(folder)
+        test = dataset.test
         if test is None:
             raise DataError(f"{folder}: the saved data has no test set.", hint="run again with --force.")
         judged: dict[str, Any] = {}
         judge = ""
+        gaps: list[dict[str, Any]] = []
+        agreement: dict[str, int] | None = None
+        warnings: list[str] = []
         for done, (method, path) in enumerate(files.items()):
             progress("model", done, len(files))
-            model = tflite.quantized_model(tflite.read(path))
+            graph = tflite.read(path)
+            model = tflite.quantized_model(graph)
             vectors = Vectors((data.quantized(test.x, model.inputs[0]),), "test set")
             if tflm:
                 answers = golden.compute(model, vectors, ())
@@ -304,20 +339,58 @@ def _model_step(
                     f"the test set has class number {int(test.y.max())}; the model's output has shape "
                     f"{list(model.outputs[0].shape)}, one score for each class is needed."
                 )
-            judged[method] = {"confusion": confusion(scores, test.y), "file_bytes": path.stat().st_size}
+            answered = scores.reshape(len(scores), -1).argmax(axis=1)
+            judged[method] = {
+                "confusion": confusion(scores, test.y),
+                "answers": answered.tolist(),
+                "file_bytes": path.stat().st_size,
+            }
+            if method == "qat" and simulation is not None:
+                expected = _json(simulation / "qat.json")["answers"]
+                agreement = {"samples": len(expected), "same": int((np.asarray(expected) == answered).sum())}
+                if tflm:
+                    gaps = [dataclasses.asdict(gap) for gap in _gaps(graph, model, vectors, simulation / "layers.npz")]
             if method == chosen:
+                warnings += calibration.warnings(graph, model.inputs[0], test.x)
                 np.save(out / "test_inputs.npy", vectors.inputs[0], allow_pickle=False)
                 np.save(out / "test_classes.npy", test.y, allow_pickle=False)
                 if method != "given":
                     shutil.copyfile(path, out / f"{name}.tflite")
-        text = json.dumps({"judge": judge, "models": judged}, indent=2) + "\n"
-        (out / "accuracy.json").write_text(text, encoding="utf-8")
+        used = None
+        if representative_samples and dataset.representative is not None:
+            used = calibration.describe(dataset.representative[:representative_samples], dataset.train)
+            warnings += calibration.balance_warnings(used)
+        if agreement is not None:
+            warnings += comparison.agreement_warnings(agreement, gaps)
+        report = {
+            "judge": judge,
+            "models": judged,
+            "agreement": agreement,
+            "gaps": gaps,
+            "representative": used,
+            "warnings": warnings,
+        }
+        (out / "accuracy.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         progress("model", len(files), len(files))
 
     inputs = {method: file_digest(path) for method, path in files.items()}
-    inputs |= {path.stem: file_digest(path) for path in sorted(folder.glob("[xy]_test.npy"))}
-    inputs["code"] = _code("training", "data", "golden", "interpreters", "interpreter_worker")
-    return workspace.step("model", inputs, {"name": name, "chosen": chosen}, {"tflite-micro": tflm}, run)
+    inputs |= {path.stem: file_digest(path) for path in sorted(folder.glob("[xy]_*.npy"))}
+    if simulation is not None:
+        inputs |= {name: file_digest(simulation / name) for name in ("qat.json", "layers.npz")}
+    modules = ("training", "calibration", "comparison", "data", "golden", "interpreters", "interpreter_worker")
+    inputs["code"] = _code(*modules)
+    options = {"name": name, "chosen": chosen, "representative_samples": representative_samples}
+    return workspace.step("model", inputs, options, {"tflite-micro": tflm}, run)
+
+
+def _gaps(graph: Graph, model: QuantizedModel, vectors: Vectors, simulation: Path) -> tuple[comparison.LayerGap, ...]:
+    """Where the int8 model leaves its simulation, on the first samples of the test set."""
+    with np.load(simulation, allow_pickle=False) as arrays:
+        simulated = {name.removeprefix("layer "): arrays[name] for name in arrays.files}
+    samples = len(next(iter(simulated.values())))
+    first = Vectors((vectors.inputs[0][:samples],), vectors.source)
+    answers = golden.compute(model, first, golden.all_layers(graph), samples)
+    return comparison.layer_gaps(graph, answers.layers, simulated)
 
 
 def _tflm_version() -> str:
@@ -342,11 +415,12 @@ def _judged(folder: Path) -> tuple[dict[str, Evaluation], str, TestSet]:
     report = _json(folder / "accuracy.json")
     answers = folder / "test_golden.npz"
     test = TestSet(folder / "test_inputs.npy", folder / "test_classes.npy", answers if answers.exists() else None)
-    evaluations = {
-        method: Evaluation(_matrix(judged["confusion"]), judged["file_bytes"])
-        for method, judged in report["models"].items()
-    }
+    evaluations = {method: _evaluation(judged) for method, judged in report["models"].items()}
     return evaluations, report["judge"], test
+
+
+def _evaluation(judged: Mapping[str, Any]) -> Evaluation:
+    return Evaluation(_matrix(judged["confusion"]), judged["file_bytes"], tuple(judged["answers"]))
 
 
 def _model_inputs(source: ModelSource) -> tuple[dict[str, str], dict[str, str]]:

@@ -166,6 +166,32 @@ def test_the_page_has_all_sections(tmp_path: Path) -> None:
         assert words in page.text, words
 
 
+def test_the_page_says_whether_int8_is_good_enough_and_how_each_layer_was_trained(tmp_path: Path) -> None:
+    page = written(report_sample.exact(), tmp_path)[0].text
+    assert "No difference to float32 beyond chance: −0.28 pp, with 95 % between −1.40 pp and +0.80 pp." in page
+    assert "3 answers changed: 1 became right, 2 became wrong." in page
+    assert "On 359 of 360 test samples the int8 model answers the class that its simulation" in page
+    assert "float: excluded by the recipe; frozen" in page
+    assert "no representative sample is of class 3" in page
+    assert "stem_reluReLU" in page and "stemConv2D" not in page  # merged into its activation, which stands for both
+
+
+@pytest.mark.parametrize(
+    ("interval", "sentence"),
+    [
+        ([-0.05, -0.01], "Quantization costs accuracy, beyond chance"),
+        ([-0.01, 0.01], "No difference to float32 beyond chance"),
+        ([0.01, 0.05], "The int8 model is more accurate than float32, beyond chance"),
+    ],
+)
+def test_a_difference_is_told_from_chance_by_its_interval(
+    interval: list[float], sentence: str, tmp_path: Path
+) -> None:
+    sample = report_sample.exact()
+    sample["quantization"]["methods"][2]["against_float"]["interval"] = interval
+    assert sentence in written(sample, tmp_path)[0].text
+
+
 def test_exact_numbers_stand_behind_the_rounded_ones(tmp_path: Path) -> None:
     page, _, _ = written(report_sample.exact(), tmp_path)
     titles = page.values("span", "title")

@@ -126,6 +126,32 @@ def test_the_answers_of_tflm_to_the_test_set_are_kept(made: Made) -> None:
 
 
 @pytest.mark.train
+@pytest.mark.golden
+def test_the_int8_model_answers_as_its_simulation_and_each_layer_is_compared(made: Made) -> None:
+    trained = made.trained
+    assert trained.agreement is not None and trained.agreement["samples"] == 100
+    assert trained.agreement["same"] >= 99
+    assert [layer["kind"] for layer in trained.layers] == ["Conv2D", "BatchNormalization", "ReLU", "Flatten", "Dense"]
+    compared = {layer["kind"]: layer["max_lsb"] for layer in trained.layers if layer["max_lsb"] is not None}
+    assert {"ReLU", "Dense"} <= set(compared)
+    assert compared["ReLU"] <= 2
+
+
+@pytest.mark.train
+def test_changes_from_the_float_model_are_counted_by_sample(made: Made) -> None:
+    report = training.quantization_report(made.trained, None)
+    assert report is not None
+    float_, ptq, qat = report["methods"]
+    assert float_["against_float"] is None
+    for method in (ptq, qat):
+        against = method["against_float"]
+        assert against["gained"] - against["lost"] == method["correct"] - float_["correct"]
+        assert against["changed"] >= against["gained"] + against["lost"]
+        assert against["interval"][0] <= against["difference"] <= against["interval"][1]
+    assert report["representative"]["classes"] is not None and sum(report["representative"]["classes"]) == 50
+
+
+@pytest.mark.train
 def test_the_report_holds_the_accuracies_side_by_side(made: Made) -> None:
     report = training.quantization_report(made.trained, Gate(max_drop=1.0))
     assert report is not None

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from pipeline import calibration
+from pipeline.data import Samples
+from pipeline.tflite import Graph, quantized_model
+from tests.tflite_builder import TfliteBuilder
+
+RANDOM = np.random.default_rng(4)
+TRAIN = Samples(RANDOM.random((90, 3)).astype(np.float32), np.repeat([0, 1, 2], 30))
+
+
+def test_representative_samples_taken_from_the_training_data_are_counted_by_class() -> None:
+    found = calibration.describe(TRAIN.x[10:70], TRAIN)
+    assert (found["samples"], found["classes"]) == (60, [20, 30, 10])
+    assert found["min"] == TRAIN.x[10:70].min() and found["max"] == TRAIN.x[10:70].max()
+    assert calibration.balance_warnings(found) == []
+
+
+@pytest.mark.parametrize("train", [None, Samples(TRAIN.x + 1, TRAIN.y), Samples(TRAIN.x[:, :2], TRAIN.y)])
+def test_classes_of_other_samples_are_not_guessed(train: Samples | None) -> None:
+    assert calibration.describe(TRAIN.x, train)["classes"] is None
+
+
+def test_a_class_without_a_representative_sample_is_a_warning() -> None:
+    (warning,) = calibration.balance_warnings(calibration.describe(TRAIN.x[:60], TRAIN))
+    assert "no representative sample is of class 2:" in warning
+
+
+def test_few_representative_samples_are_a_warning() -> None:
+    (warning,) = calibration.balance_warnings(calibration.describe(TRAIN.x[::6], TRAIN))
+    assert "only 15 representative samples" in warning
+
+
+def convolution(weights: np.ndarray) -> Graph:
+    """An input in -1..1 (scale 1/128), and one convolution."""
+    model = TfliteBuilder()
+    x = model.input([1, 2, 2, 1], scale=1 / 128, zero_point=0)
+    w = model.constant(weights, scale=[0.1] * len(weights))
+    model.op("CONV_2D", [x, w, -1], [model.output([1, 2, 2, len(weights)], scale=0.1)])
+    return model.graph()
+
+
+def test_test_data_within_the_calibrated_range_is_fine() -> None:
+    graph = convolution(np.ones((2, 1, 1, 1), np.int8))
+    x = np.linspace(-1, 1, 400).astype(np.float32).reshape(100, 2, 2, 1)
+    assert calibration.warnings(graph, quantized_model(graph).inputs[0], x) == []
+
+
+def test_test_data_in_other_units_is_a_warning() -> None:
+    graph = convolution(np.ones((2, 1, 1, 1), np.int8))
+    x = 255 * np.linspace(0, 1, 400).astype(np.float32).reshape(100, 2, 2, 1)
+    (warning,) = calibration.warnings(graph, quantized_model(graph).inputs[0], x)
+    assert warning.startswith("99.5 % of the test set's values lie outside of -1 to 0.9922")
+    assert "in the same units" in warning
+
+
+def test_a_channel_of_zeros_is_a_warning_that_names_it() -> None:
+    graph = convolution(np.array([[[[3]]], [[[0]]], [[[-1]]]], np.int8))
+    (warning,) = calibration.warnings(graph, quantized_model(graph).inputs[0], np.zeros((1, 2, 2, 1), np.float32))
+    assert "1 of 3 channels have only zeros for weights (1)" in warning
