@@ -53,7 +53,7 @@ def compile_project(
              ("build", files compiled so far, files). extra_flags: for the compiler, beside the project's.
     Returns: environment -> its Image. model_flash_bytes and model_ram_bytes are those of release, if it was built.
     Raises:  BudgetError: the firmware does not fit the board. ToolError: a tool is missing, failed or took too long.
-             RequestError: the disk is full.
+             RequestError: the disk is full, or PlatformIO cannot work in this folder.
     """
     unknown = [name for name in environments if name not in project.environments]
     if unknown or not environments:
@@ -61,6 +61,7 @@ def compile_project(
             f"{project.path}: no environment {', '.join(unknown) or 'was asked for'}; there are "
             f"{', '.join(project.environments)}."
         )
+    _check_path(project.path)
     _check_tools(project.board)
     log = log or project.path / ".pio" / "build.log"
     command = [sys.executable, "-m", "platformio", "run", "--project-dir", str(project.path.resolve())]
@@ -105,6 +106,16 @@ def _map_file(project: Path, environment: str) -> Path:
     return elf_path(project, environment).with_suffix(".map")
 
 
+def _check_path(path: Path) -> None:
+    """PlatformIO and SCons hand paths to a shell, some of them unquoted."""
+    found = sorted(set(re.findall(r"""[\x00-\x1f\x7f"'`$;%&|<>()*?!\\]""", str(path.resolve()))))
+    if found and os.name == "posix":
+        raise RequestError(
+            f"{path}: PlatformIO cannot build in a folder with {' or '.join(map(repr, found))} in its path.",
+            hint="a folder with a plainer path for --out, and for TMPDIR.",
+        )
+
+
 def _check_tools(board: Board) -> None:
     missing = [name for name, module in (("platformio", "platformio"), ("scons", "SCons")) if not _has(module)]
     if missing:
@@ -145,7 +156,9 @@ def _run(
     try:
         with (
             log.open("wb") as output,
-            lifetime.process(command, stdout=output, stderr=subprocess.STDOUT, env=environment) as process,
+            lifetime.process(
+                command, stdout=output, stderr=subprocess.STDOUT, cwd=project.path, env=environment
+            ) as process,
         ):
             _wait(process, count, timeout_s)
     except subprocess.TimeoutExpired as error:

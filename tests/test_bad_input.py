@@ -448,6 +448,28 @@ def test_a_folder_of_somebody_elses_is_left_alone(
     assert tree(theirs) == {"src", "src/main.c"}
 
 
+@pytest.mark.golden
+@pytest.mark.emulated
+@pytest.mark.skipif(os.name == "nt", reason="no such names there")
+@pytest.mark.parametrize("name", ["$(touch x)", "a;b", "it's", "line\nbreak"])
+def test_a_folder_that_a_shell_would_misread_is_refused(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused(with_out("verify", tmp_path, tmp_path / name), 2, "PlatformIO cannot build in a folder with", capsys)
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.golden
+@pytest.mark.emulated
+def test_modules_beside_the_user_do_not_take_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("platformio", "SCons", "click", "json", "numpy"):
+        (elsewhere / f"{name}.py").write_text("raise SystemExit('this is not the real one')\n")
+    monkeypatch.chdir(elsewhere)
+    assert cli.main(with_out("verify", tmp_path, tmp_path / "out")) == 0
+
+
 # Streams
 
 
