@@ -66,7 +66,7 @@ def compile_project(
     log = log or project.path / ".pio" / "build.log"
     command = [sys.executable, "-m", "platformio", "run", "--project-dir", str(project.path.resolve())]
     command += [argument for name in environments for argument in ("--environment", name)]
-    _run(command, project, log, _environment(extra_flags), _counter(project, environments, log, progress), timeout_s)
+    _run(command, project, log, environment(extra_flags), _counter(project, environments, log, progress), timeout_s)
     images = {name: read_image(project.path, name) for name in environments}
     if "release" in images:
         flash, ram = model_bytes(_map_file(project.path, "release").read_text(errors="replace"), project.name)
@@ -130,18 +130,18 @@ def _has(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
-def _environment(extra_flags: Sequence[str]) -> dict[str, str]:
+def environment(extra_flags: Sequence[str] = ()) -> dict[str, str]:
     """The caller's environment without its PlatformIO settings, which could change what is built; offline, silent."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PLATFORMIO_")}
-    environment |= {
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PLATFORMIO_")}
+    kept |= {
         "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
         "PLATFORMIO_DISABLE_UPGRADE_CHECK": "true",
         "PLATFORMIO_NO_ANSI": "true",
         "LC_ALL": "C.UTF-8",
     }
     if extra_flags:
-        environment["PLATFORMIO_BUILD_FLAGS"] = " ".join(extra_flags)
-    return environment
+        kept["PLATFORMIO_BUILD_FLAGS"] = " ".join(extra_flags)
+    return kept
 
 
 def _run(

@@ -30,7 +30,7 @@ class Device:
     def __init__(
         self, link: FrameLink, *, emulator: Emulator | None = None, invoke_timeout_s: float = INVOKE_TIMEOUT_S
     ) -> None:
-        self._link = link
+        self.link = link
         self._emulator = emulator
         self._invoke_timeout_s = invoke_timeout_s
         self.identity = self._identify()
@@ -39,7 +39,7 @@ class Device:
 
     @property
     def name(self) -> str:
-        return self._link.name
+        return self.link.name
 
     @property
     def count_unit(self) -> str | None:
@@ -157,7 +157,7 @@ class Device:
 
     def reset(self) -> None:
         """The model starts anew: whatever state it kept is forgotten."""
-        self._link.request(Command.RESET, bytes([Reset.FORGET]))
+        self.link.request(Command.RESET, bytes([Reset.FORGET]))
 
     def restart(self) -> None:
         """The device itself starts anew, and is identified again.
@@ -165,7 +165,7 @@ class Device:
         Raises:  DeviceError: it does not come back, or comes back as something else.
         """
         try:
-            self._link.request(Command.RESET, bytes([Reset.RESTART]))
+            self.link.request(Command.RESET, bytes([Reset.RESTART]))
         except Refused as refusal:
             if refusal.status != Status.NO_SESSION:  # it has restarted already, and the reply to the first try was lost
                 raise
@@ -174,7 +174,7 @@ class Device:
 
     def _identify(self) -> wire.Identity:
         try:
-            identity = wire.parse_identity(self._link.hello())
+            identity = wire.parse_identity(self.link.hello())
         except wire.WireError as error:
             raise DeviceError(f"{self.name}: HELLO was answered with {error}") from error
         if identity.protocol != wire.PROTOCOL:
@@ -186,7 +186,7 @@ class Device:
 
     def _tensor(self, direction: int, index: int) -> TensorSpec:
         try:
-            return wire.parse_tensor(self._link.request(Command.TENSOR, bytes([direction, index])))
+            return wire.parse_tensor(self.link.request(Command.TENSOR, bytes([direction, index])))
         except wire.WireError as error:
             raise DeviceError(f"{self.name}: TENSOR was answered with {error}") from error
 
@@ -199,7 +199,7 @@ class Device:
             data = array.astype(array.dtype.newbyteorder("<")).tobytes()
             for offset in range(0, len(data), wire.MAX_WRITE):
                 part = data[offset : offset + wire.MAX_WRITE]
-                self._link.request(Command.WRITE_INPUT, wire.WRITE.pack(index, offset) + part)
+                self.link.request(Command.WRITE_INPUT, wire.WRITE.pack(index, offset) + part)
 
     def _progress(self, command: Command, payload: bytes) -> tuple[int, int, int]:
         state, layer, value = self._fields(wire.PROGRESS, command, payload, self._invoke_timeout_s)
@@ -215,7 +215,7 @@ class Device:
         data = bytearray()
         while len(data) < size:
             length = min(wire.MAX_PAYLOAD, size - len(data))
-            part = self._link.request(command, wire.READ.pack(index, len(data), length))
+            part = self.link.request(command, wire.READ.pack(index, len(data), length))
             if len(part) != length:
                 raise DeviceError(f"{self.name}: {command.name} was answered with {len(part)} bytes, needed {length}.")
             data += part
@@ -228,7 +228,7 @@ class Device:
     def _fields(
         self, form: struct.Struct, command: Command, payload: bytes, timeout_s: float | None
     ) -> tuple[Any, ...]:
-        reply = self._link.request(command, payload, timeout_s)
+        reply = self.link.request(command, payload, timeout_s)
         if len(reply) != form.size:
             raise DeviceError(f"{self.name}: {command.name} was answered with {len(reply)} bytes, needed {form.size}.")
         return form.unpack(reply)

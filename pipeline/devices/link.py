@@ -78,7 +78,7 @@ class FrameLink:
         first_sequence: int | None = None,
     ) -> None:
         self.name = name
-        self._stream = stream
+        self.stream = stream
         self._first_wait_s = first_wait_s
         self._timeout_s = timeout_s
         self._sequence = random.getrandbits(32) if first_sequence is None else first_sequence
@@ -108,7 +108,7 @@ class FrameLink:
 
     def close(self) -> None:
         """Closes the stream."""
-        self._stream.close()
+        self.stream.close()
 
     def _payload(self, command: Command, reply: Frame) -> bytes:
         if reply.status != Status.OK:
@@ -122,7 +122,7 @@ class FrameLink:
         attempts = 0
         for wait_s in self._waits(timeout_s):
             attempts += 1
-            self._stream.write(request)
+            self.stream.write(request)
             reply = self._await(command | wire.REPLY, wait_s)
             if reply is not None:
                 return reply
@@ -144,7 +144,7 @@ class FrameLink:
         deadline = time.monotonic() + wait_s
         while True:
             left_s = max(0.0, deadline - time.monotonic())
-            data = self._stream.read(4096, left_s)
+            data = self.stream.read(4096, left_s)
             self._shown = (self._shown + data)[-_SHOWN_BYTES:]
             *blocks, rest = (self._received + data).split(b"\0")
             self._received = rest[-_LONGEST_BLOCK:]

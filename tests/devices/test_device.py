@@ -157,7 +157,7 @@ def test_a_restart_whose_reply_is_lost_is_done_once() -> None:
 def test_a_device_that_restarts_by_itself_is_noticed_before_its_next_answer() -> None:
     with running() as stream:
         toy = Device(FrameLink(stream, name="toy"))
-        toy._link.request(Command.RESET, bytes([wire.Reset.RESTART]))
+        toy.link.request(Command.RESET, bytes([wire.Reset.RESTART]))
         with pytest.raises(Refused, match="NO_SESSION: it has restarted since the session began"):
             toy.infer(sample(1))
 
@@ -243,14 +243,14 @@ def test_ticks_become_instructions_by_the_boards_figures() -> None:
 def test_the_host_is_a_device_that_leaves_nothing_behind(tmp_path: Path) -> None:
     with open_device(NATIVE, image(), work=tmp_path) as toy:
         assert toy.infer(sample(1)).outputs[1] == 1
-        stream = toy._link._stream
+        stream = toy.link.stream
     assert stream._process.returncode == 0  # type: ignore[attr-defined]
     assert (tmp_path / "native-verify-fast.log").read_text() == f"$ {build()}\n"
 
 
 def test_an_exception_ends_the_device(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), open_device(NATIVE, image(), work=tmp_path) as toy:
-        stream = toy._link._stream
+        stream = toy.link.stream
         raise KeyboardInterrupt
     assert stream._process.returncode is not None  # type: ignore[attr-defined]
 
@@ -268,7 +268,7 @@ def test_a_process_that_dies_is_an_error_with_its_last_words(tmp_path: Path) -> 
 
 def test_a_device_that_is_killed_is_an_error(tmp_path: Path) -> None:
     with open_device(NATIVE, image(), work=tmp_path) as toy:
-        toy._link._stream._process.kill()  # type: ignore[attr-defined]
+        toy.link.stream._process.kill()  # type: ignore[attr-defined]
         with pytest.raises(DeviceError, match="was killed by signal 9"):
             toy.infer(sample(1))
 

@@ -93,7 +93,7 @@ def test_a_board_shows_every_layer(board: str, transport: str, built: Built, tmp
 def test_bad_lines_to_an_emulated_board_do_no_harm(transport: str, built: Built, tmp_path: Path) -> None:
     board = load("qemu_cortex_m4")
     with open_device(board, built(board.id)["verify"], work=tmp_path, transport=transport) as good:
-        line = FaultyLine(good._link._stream, "all", seed=1)
+        line = FaultyLine(good.link.stream, "all", seed=1)
         device = Device(FrameLink(line, first_wait_s=0.2, timeout_s=60.0))
         for run in (1, 2, 3):
             assert [array.tobytes() for array in device.infer(sample(run)).outputs] == outputs(sample(run), run)
@@ -107,7 +107,7 @@ def test_the_emulator_is_gone_after_an_exception(transport: str, built: Built, t
         pytest.raises(KeyboardInterrupt),
         open_device(board, built(board.id)["verify"], work=tmp_path, transport=transport) as device,
     ):
-        process = device._link._stream._process  # type: ignore[attr-defined]
+        process = device.link.stream._process  # type: ignore[attr-defined]
         raise KeyboardInterrupt
     assert process.returncode is not None
 
@@ -116,7 +116,7 @@ def test_the_emulator_is_gone_after_an_exception(transport: str, built: Built, t
 def test_an_emulator_that_dies_is_an_error(transport: str, built: Built, tmp_path: Path) -> None:
     board = load("qemu_cortex_m4")
     with open_device(board, built(board.id)["verify"], work=tmp_path, transport=transport) as device:
-        device._link._stream._process.send_signal(signal.SIGKILL)  # type: ignore[attr-defined]
+        device.link.stream._process.send_signal(signal.SIGKILL)  # type: ignore[attr-defined]
         with pytest.raises(DeviceError, match=r"qemu_cortex_m4: the process was killed by signal 9"):
             device.infer(sample(1))
 

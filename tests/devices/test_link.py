@@ -64,7 +64,7 @@ def test_a_line_that_loses_everything_in_the_middle_is_an_error_and_no_answer(se
         line = FaultyLine(stream, "none", seed)
         device = Device(link(line, timeout_s=20.0), invoke_timeout_s=0.1)
         device.infer(sample(1))
-        device._link._timeout_s = 0.1
+        device.link._timeout_s = 0.1
         line.spoil = lambda data: b""  # type: ignore[method-assign]
         with pytest.raises(DeviceError, match="toy: no answer to WRITE_INPUT after"):
             device.infer(sample(2))
