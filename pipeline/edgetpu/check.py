@@ -217,20 +217,21 @@ def _blockers(
 
 
 def parameter_bytes(mapped: Sequence[OpFacts]) -> int:
-    """Estimate the parameter bytes the Edge TPU caches or streams: filters, output channels padded, 8 bytes a channel.
+    """Estimate the parameter bytes the Edge TPU caches or streams: filters and 8 bytes for each output channel.
 
-    Channels are padded to a multiple of 16 below 64, else of 64. Measured on published compiled models: a median error
-    of 3.6 %, -12 to +4 % above 300 kB.
+    Output channels are padded to a multiple of 64; those of a depthwise filter to 16 below 64, with 4 bytes a tap.
+    Fitted to six compiled models of 0.5 to 4 MB: five are within 5 %, one is 15 % below its estimate.
     """
     total = 0
     for op in mapped:
         if op.op in _WEIGHTED and len(op.inputs) > 1:
-            shape = op.inputs[1].shape
-            axis = _WEIGHTED[op.op]
-            if axis < len(shape) and shape[axis]:
-                channels = shape[axis]
-                step = 16 if channels < 64 else 64
-                total += -(-channels // step) * step * (op.inputs[1].elements // channels + 8)
+            shape, axis = op.inputs[1].shape, _WEIGHTED[op.op]
+            if axis >= len(shape) or not shape[axis]:
+                continue
+            depthwise = op.op == "DEPTHWISE_CONV_2D"
+            step = 16 if depthwise and shape[axis] < 64 else 64
+            each = op.inputs[1].elements // shape[axis] * (4 if depthwise else 1) + 8
+            total += -(-shape[axis] // step) * step * each
     return total
 
 
