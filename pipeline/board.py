@@ -138,7 +138,7 @@ class Board:
 
 
 def all_boards() -> tuple[Board, ...]:
-    """Every board that comes with tensorflash: the host first, then emulated ones, real ones, and those with an Edge TPU, each by id."""
+    """Every board that comes with tensorflash: host, emulated, real ones, those with an Edge TPU; each by id."""
     boards = [load(path) for path in _board_files().values()]
     return tuple(
         sorted(boards, key=lambda board: (not board.is_host, board.edgetpu is not None, board.is_hardware, board.id))

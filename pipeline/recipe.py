@@ -70,6 +70,14 @@ def _factory(value: object, info: ValidationInfo) -> object:
     return Factory(_file(str(named.path), info), named.function)
 
 
+def _library(value: object, info: ValidationInfo) -> object:
+    """A folder, absolute; or an entry of lib_deps, as it is: owner/name@version."""
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError("a folder or an entry of lib_deps is needed")
+    folder = info.context["folder"] / value if info.context else Path(value)
+    return str(folder) if folder.is_dir() else value
+
+
 def _suffix(*suffixes: str) -> BeforeValidator:
     def check(value: object) -> object:
         if isinstance(value, str) and not value.endswith(suffixes):
@@ -90,6 +98,7 @@ PythonFunction = Annotated[
     BeforeValidator(_factory),
     WithJsonSchema({"type": "string", "pattern": r"^.+\.py:[A-Za-z_][A-Za-z0-9_]*$"}),
 ]
+TflmLibrary = Annotated[str, BeforeValidator(_library), _PATH_SCHEMA]
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,47}$"
 _IDENTIFIER = r"^[a-z][a-z0-9_]{0,47}$"
 _PATTERNS = {
@@ -201,6 +210,15 @@ class Target(_Section):
     runtime: Literal["aot", "tflm"] = "aot"
 
 
+class TflmOptions(_Section):
+    """Of the tflm runtime."""
+
+    library: Annotated[
+        TflmLibrary | None,
+        Field(description="a folder that is ready for PlatformIO, or an entry of lib_deps; default: the framework's"),
+    ] = None
+
+
 class VerifyOptions(_Section):
     """What is compared on every target."""
 
@@ -227,6 +245,7 @@ class Recipe(_Section):
     gate: Gate | None = None
     targets: Annotated[tuple[Target, ...], Field(strict=False, json_schema_extra={"minItems": 1})]
     verify: VerifyOptions = VerifyOptions()
+    tflm: TflmOptions = TflmOptions()
     labels: Annotated[tuple[str, ...], Field(strict=False, description="names of the classes, in order")] = ()
 
     _source: Path = PrivateAttr(default=Path())
@@ -424,5 +443,6 @@ def _keys(where: tuple[str | int, ...]) -> list[str]:
         "gate": Gate,
         "targets": Target,
         "verify": VerifyOptions,
+        "tflm": TflmOptions,
     }
     return list((sections[str(where[0])] if where else Recipe).model_fields)

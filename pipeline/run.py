@@ -36,7 +36,7 @@ from pipeline import (
     report,
     runtimes,
     tflite,
-    tflm,
+    tflm_library,
     tools,
     training,
     vectors,
@@ -119,7 +119,7 @@ def run_recipe(
     request = recipe.load(path)
     targets = _targets(request, boards)
     if last >= STAGES.index("build"):
-        _require_tools(targets)
+        _require_tools(targets, request.tflm.library)
     folder = out or Path("build") / request.name
     with Workspace(folder, force=force) as workspace:
         trained = training.train(request, workspace, progress)
@@ -150,13 +150,13 @@ def _targets(request: Recipe, wanted: Sequence[str]) -> list[tuple[Board, str]]:
     return [(boards.load(board), runtime) for board, runtime in chosen]
 
 
-def _require_tools(targets: Sequence[tuple[Board, str]]) -> None:
+def _require_tools(targets: Sequence[tuple[Board, str]], library: str | None) -> None:
     """What is missing is missed now, and not after training."""
     interpreters.require_tflm()
     for board, runtime in targets:
         require_tools(board)
         if runtime == "tflm":
-            tflm.require_library()
+            tflm_library.require(board, library)
 
 
 class _Proof:
@@ -164,6 +164,7 @@ class _Proof:
 
     def __init__(self, request: Recipe, trained: Trained, workspace: Workspace, progress: Progress, last: int) -> None:
         self.options: VerifyOptions = request.verify
+        self.tflm_library = request.tflm.library
         self.trained = trained
         self.workspace = workspace
         self.progress = progress
@@ -175,7 +176,7 @@ class _Proof:
 
     def target(self, board: Board, runtime: str) -> dict[str, Any]:
         """One board with one runtime, as the report has it; empty if the run stops before its verification."""
-        export = runtimes.export(self.graph, board, runtime)
+        export = runtimes.export(self.graph, board, runtime, self.tflm_library)
         check_export(self.graph, export, board).require_fit()
         truth = self._golden(export)
         if self.last < STAGES.index("build"):

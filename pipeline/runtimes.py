@@ -11,24 +11,25 @@ from pipeline.model import Export
 from pipeline.tflite import Graph
 
 
-def _aot(graph: Graph, board: Board) -> Export:
+def _aot(graph: Graph, board: Board, _library: str | None) -> Export:
     from pipeline import aot
 
     return aot.export(graph, aot.Core(board.features))
 
 
-def _tflm(graph: Graph, board: Board) -> Export:
-    from pipeline import tflm
+def _tflm(graph: Graph, board: Board, library: str | None) -> Export:
+    from pipeline import tflm, tflm_library
 
-    return tflm.export(graph, board)
-
-
-RUNTIMES: Mapping[str, Callable[[Graph, Board], Export]] = {"aot": _aot, "tflm": _tflm}
+    return tflm.export(graph, board, tflm_library.choose(board, library))
 
 
-def export(graph: Graph, board: Board, runtime: str) -> Export:
+RUNTIMES: Mapping[str, Callable[[Graph, Board, str | None], Export]] = {"aot": _aot, "tflm": _tflm}
+
+
+def export(graph: Graph, board: Board, runtime: str, library: str | None = None) -> Export:
     """Turn an audited graph into source files for one runtime, or say why that cannot be done.
 
+    Args:    library: the TFLM library of the tflm runtime (pipeline/tflm_library.py); default: the board's framework's.
     Raises:  RequestError: no such runtime. UnsupportedError: the runtime cannot carry this model.
     """
     if runtime not in RUNTIMES:
@@ -37,4 +38,4 @@ def export(graph: Graph, board: Board, runtime: str) -> Export:
             f"runtime '{runtime}': there is no such runtime.",
             hint=f"'{near[0]}'?" if near else f"one of {', '.join(RUNTIMES)}.",
         )
-    return RUNTIMES[runtime](graph, board)
+    return RUNTIMES[runtime](graph, board, library)

@@ -12,12 +12,21 @@ from pathlib import Path
 import jinja2
 
 from pipeline import __version__, graph_costs, interpreters, vectors
-from pipeline.aot.emit import C_TYPES, comment_text, header_name, model_symbol, sha256_bytes, tensor_macros, tensor_table
+from pipeline.aot.emit import (
+    C_TYPES,
+    comment_text,
+    header_name,
+    model_symbol,
+    sha256_bytes,
+    tensor_macros,
+    tensor_table,
+)
 from pipeline.board import Board
-from pipeline.errors import ModelError, ToolError, UnsupportedError
+from pipeline.errors import ModelError, UnsupportedError
 from pipeline.golden import all_layers
 from pipeline.model import Export, KernelChoice
 from pipeline.tflite import Graph, Op, quantized_model
+from pipeline.tflm_library import Library
 
 # TFLite's op name -> the method of MicroMutableOpResolver that adds it.
 # Source: tensorflow/lite/micro/micro_mutable_op_resolver.h, 2026-08. Control flow and custom ops are left out:
@@ -123,10 +132,14 @@ RESOLVER_METHODS = {
 }
 
 _BYTES_A_ROW = 16
+_DENSE_HINT = (
+    "--runtime aot, which computes it right; another library (`tflm: {library: ...}` in the recipe); or convert with "
+    "one scale: converter._experimental_disable_per_channel_quantization_for_dense_layers = True."
+)
 
 
-def preflight(graph: Graph) -> tuple[str, ...]:
-    """What stands against this model on TFLM, a sentence each; empty where nothing does."""
+def preflight(graph: Graph, library: Library | None = None) -> tuple[str, ...]:
+    """What stands against this model on TFLM, or on one library of it, a sentence each; empty where nothing does."""
     problems = [
         f"op {op.index} ({_op_name(op)}): TFLM has no kernel for it."
         for op in graph.ops
@@ -137,48 +150,54 @@ def preflight(graph: Graph) -> tuple[str, ...]:
         for index in (*graph.inputs, *graph.outputs)
         if graph.tensor(index).dtype not in C_TYPES
     ]
+    if library is not None:
+        problems += _library_problems(graph, library)
     return tuple(problems)
 
 
-def require_library(folder: Path | None = None) -> Path:
-    """The folder of a TFLM library to build a project with.
+def _library_problems(graph: Graph, library: Library) -> list[str]:
+    problems = [
+        f"op {op.index} ({op.name}): {library.name} has no kernel for it."
+        for op in graph.ops
+        if op.name in library.lacks
+    ]
+    if library.per_channel_dense == "right":
+        return problems
+    outcome = {
+        "wrong": "computes with the first for all of them: wrong answers, and no error",
+        "refused": "refuses that when the firmware starts",
+    }[library.per_channel_dense]
+    return problems + [
+        f"op {op.index} (FULLY_CONNECTED): its weights have a scale for each of {len(scales)} outputs, and "
+        f"{library.name} {outcome}."
+        for op in graph.ops
+        if op.name == "FULLY_CONNECTED" and len(set(scales := _scales(graph, op))) > 1
+    ]
 
-    Raises:  ToolError: there is none; a build for the tflm runtime is then impossible.
-    """
-    if folder is None:
-        raise ToolError(
-            "the tflm runtime needs the TFLM library, and there is none for this board: PlatformIO's registry has "
-            "it for frameworks only (arduino, espidf), and no folder was given.",
-            hint="--runtime aot, which needs no library; `project --runtime tflm` emits the sources "
-            "for a project that has its own TFLM.",
-        )
-    if not (folder / "tensorflow/lite/micro/micro_interpreter.h").is_file():
-        raise ToolError(
-            f"{folder}: not a TFLM library: tensorflow/lite/micro/micro_interpreter.h is not there.",
-            hint="give the folder that holds TFLM's `tensorflow` folder.",
-        )
-    return folder
+
+def _scales(graph: Graph, op: Op) -> tuple[float, ...]:
+    return tuple(float(scale) for scale in graph.tensor(op.inputs[1]).scales)
 
 
-def export(graph: Graph, board: Board | None = None) -> Export:
+def export(graph: Graph, board: Board | None = None, library: Library | None = None) -> Export:
     """Write the model for TFLM: <name>.h and .cc (struct tflash_model), <name>_model_data.h and .cc (the C array).
 
-    The board is not looked at: TFLM's library, not the model's sources, has a core's kernels.
-
-    Raises:  UnsupportedError: TFLM lacks an op. ModelError: TFLM cannot run the model. ToolError: the arena cannot be
-             measured, there is no tflite-micro.
+    Args:    library: that the project is built with; None: the project has one of its own, of the newest generation.
+    Raises:  UnsupportedError: TFLM or the library lacks an op, or would compute it wrongly. ModelError: TFLM cannot
+             run the model. ToolError: the arena cannot be measured, there is no tflite-micro.
     """
-    problems = preflight(graph)
+    problems = preflight(graph, library)
     if problems:
+        dense = library is not None and any("(FULLY_CONNECTED)" in problem for problem in problems)
         raise UnsupportedError(
             f"{graph.path}: " + "\n".join(problems),
-            hint="replace these layers by ones that TFLM has.",
+            hint=_DENSE_HINT if dense else "replace these layers by ones that TFLM has.",
         )
     model = quantized_model(graph)
     content = _content(graph)
     arena = interpreters.tflm_arena(model, vectors.make(model, 1, seed=0).inputs)
     name, upper = graph.name, graph.name.upper()
-    shown = all_layers(graph)
+    shown = all_layers(graph) if library is None or library.can_trace else ()
     values = {
         "banner": _banner(graph),
         "name": name,
@@ -191,6 +210,7 @@ def export(graph: Graph, board: Board | None = None) -> Export:
         "sha256": sha256_bytes(graph.sha256),
         "methods": sorted({RESOLVER_METHODS[op.name] for op in graph.ops}),
         "layers": shown,
+        "api": 2 if library is None else library.api,
         "arena_bytes": arena.bytes,
         "trace_arena_bytes": arena.trace_bytes,
         "measured_with": f"{arena.package} {comment_text(arena.version)}",
@@ -224,13 +244,23 @@ def export(graph: Graph, board: Board | None = None) -> Export:
         kernels=tuple(_choice(graph, op) for op in graph.ops),
         layers=shown,
         language="c++",
+        lib_deps=() if library is None else (library.dependency,),
         notes=(
-            "The TFLM library is not part of it: add one to the project, and define TFLASH_TFLM_API for its generation "
-            f"({name}.cc says how).",
+            _library_note(library, name),
             f"The arena is the smallest with which {arena.package} {arena.version} runs the model on a 64-bit host; "
             "optimized kernels of a library may need more.",
         ),
     )
+
+
+def _library_note(library: Library | None, name: str) -> str:
+    if library is None:
+        return (
+            "The TFLM library is not part of it: add one to the project, and define TFLASH_TFLM_API for its generation "
+            f"({name}.cc says how). Compile it with TF_LITE_STATIC_MEMORY."
+        )
+    trace = "" if library.can_trace else " It cannot keep all tensors, so there is no trace environment."
+    return f"TFLM is {library.name}: kernels {library.kernels}, rounding {library.rounding}.{trace}"
 
 
 def _content(graph: Graph) -> bytes:

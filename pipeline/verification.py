@@ -24,7 +24,7 @@ from pipeline import (
     project,
     runtimes,
     tflite,
-    tflm,
+    tflm_library,
     tools,
     vectors,
     verify,
@@ -87,7 +87,7 @@ def verify_model(
     audit.require_int8(graph)
     target = boards.load(board)
     export = runtimes.export(graph, target, runtime)
-    _require_library(export)
+    _require_library(export, target)
     check_export(graph, export, target).require_fit()
     require_tools(target)
     if golden_file is None:
@@ -177,7 +177,7 @@ def firmware(workspace: Workspace, export: Export, board: Board, progress: Progr
 
     Raises:  ToolError: a compiler or PlatformIO is missing or failed. BudgetError: it does not fit after all.
     """
-    _require_library(export)
+    _require_library(export, board)
     versions = build.versions(board)
 
     def run(folder: Path) -> None:
@@ -195,7 +195,11 @@ def firmware(workspace: Workspace, export: Export, board: Board, progress: Progr
             "sources": digest({path: hashlib.sha256(content).hexdigest() for path, content in export.files.items()}),
             "firmware": project.sources_digest(),
         },
-        {"board": json.loads(json.dumps(dataclasses.asdict(board), default=sorted)), "runtime": export.runtime},
+        {
+            "board": json.loads(json.dumps(dataclasses.asdict(board), default=sorted)),
+            "runtime": export.runtime,
+            "lib_deps": list(export.lib_deps),
+        },
         {"tensorflash": __version__, **versions},
         run,
     )
@@ -212,9 +216,9 @@ def require_tools(board: Board) -> None:
         tools.find(board.emulator.program)
 
 
-def _require_library(export: Export) -> None:
+def _require_library(export: Export, board: Board) -> None:
     if export.runtime == "tflm" and not export.lib_deps:
-        tflm.require_library()
+        tflm_library.require(board)
 
 
 def _keep(image: Image, folder: Path) -> dict[str, Any]:
@@ -259,7 +263,7 @@ def ask(
         progress(stage, given.samples, given.samples)
         stack = device.stack_bytes()
     traced: list[Inference] = []
-    if layer_samples:
+    if layer_samples and export.layers:
         stage = f"{board.id} layers"
         with open_device(board, images["trace"], work=work, transport=transport, count=False) as device:
             device.expect(export.model, export.runtime)

@@ -131,7 +131,16 @@ def test_the_header_is_c_and_cxx(tmp_path: Path, arena: ArenaSize):
     write(tflm.export(tiny(tmp_path)).files, tmp_path)
     include = f"-I{REPOSITORY / 'firmware/runtime'}"
     for language, standard in (("c", "c11"), ("c++", "c++11")):
-        command = [str(CXX), "-x", language, f"-std={standard}", *WARNINGS, "-fsyntax-only", include, "tiny_net_model.h"]
+        command = [
+            str(CXX),
+            "-x",
+            language,
+            f"-std={standard}",
+            *WARNINGS,
+            "-fsyntax-only",
+            include,
+            "tiny_net_model.h",
+        ]
         subprocess.run(command, cwd=tmp_path, check=True, timeout=120)
 
 
@@ -194,14 +203,3 @@ def test_without_a_tflm_on_the_host_the_arena_is_not_guessed(tmp_path: Path, mon
     monkeypatch.setattr(interpreters, "has_tflm", lambda: False)
     with pytest.raises(ToolError, match="tflite-micro is not installed"):
         tflm.export(tiny(tmp_path))
-
-
-def test_a_build_without_a_tflm_library_is_refused_with_the_reason(tmp_path: Path):
-    with pytest.raises(ToolError, match="needs the TFLM library") as found:
-        tflm.require_library()
-    assert found.value.exit_code == 3
-    with pytest.raises(ToolError, match="not a TFLM library"):
-        tflm.require_library(tmp_path)
-    (tmp_path / "tensorflow/lite/micro").mkdir(parents=True)
-    (tmp_path / "tensorflow/lite/micro/micro_interpreter.h").touch()
-    assert tflm.require_library(tmp_path) == tmp_path

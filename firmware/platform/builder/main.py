@@ -15,6 +15,7 @@ platform, board = env.PioPlatform(), env.BoardConfig()
 prefix = board.get("build.prefix")
 cpu_flags = board.get("build.cpu_flags")
 install = board.get("build.install")
+project_lib = Path(env.subst("$PROJECT_DIR")) / "lib"
 emulated = bool(prefix)
 
 if not shutil.which(prefix + "gcc", path=env["ENV"].get("PATH")):
@@ -54,6 +55,8 @@ env.Append(
 )
 if emulated:
     env.Append(CXXFLAGS=["-fno-threadsafe-statics"], LINKFLAGS=["-nostartfiles"])
+    # C++ in a library alone: PlatformIO links with gcc, which does not bring C++'s own library.
+    env.Append(LIBS=["stdc++", "m"] if any(project_lib.rglob("*.cc")) else [])
     env.Replace(LDSCRIPT_PATH=str(Path(platform.get_dir()).resolve() / "linker.ld"))
 
 built = "nobuild" in COMMAND_LINE_TARGETS
