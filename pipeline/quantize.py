@@ -4,7 +4,7 @@ Quantization-aware training is tensorflow-model-optimization's, which knows tf_k
 worker process, one task a process; the tasks' arguments are plain values, their results files:
 
     float   float.weights.h5, float.json (history, confusion matrix)
-    ptq     ptq.tflite
+    ptq     ptq.tflite, ptq.json (what pipeline.sensitivity found)
     qat     qat.tflite, qat.json (history, answers of the float model that simulates int8, how each layer was trained),
             layers.npz (what each layer gives in the simulation, for the first samples of the test set)
 
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import convert, data, factory, keras_models, qat
+from pipeline import convert, data, factory, keras_models, qat, sensitivity
 from pipeline.errors import DataError, ModelError
 from pipeline.model import Array
 
@@ -47,12 +47,15 @@ def _float(arguments: Mapping[str, Any], out: Path, progress: Progress) -> dict[
 
 
 def _ptq(arguments: Mapping[str, Any], out: Path, progress: Progress) -> dict[str, Any]:
-    """Convert the float model, its ranges learnt from the representative samples."""
+    """Convert the float model, its ranges learnt from the representative samples; find the layers that int8 hurts."""
     _prepare(arguments)
     dataset = data.load(Path(arguments["data"]))
     model = _float_model(arguments)
     progress(0, 1)
-    convert.to_int8(model, _representative(dataset, arguments), out / "ptq.tflite")
+    representative, test = _representative(dataset, arguments), _needed(dataset.test, "test")
+    convert.to_int8(model, representative, out / "ptq.tflite")
+    report = sensitivity.analyse(model, representative, test.x, test.y)
+    (out / "ptq.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     progress(1, 1)
     return {}
 

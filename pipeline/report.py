@@ -140,6 +140,37 @@ class Agreement(TypedDict):
 
 
 @with_config(_CLOSED)
+class SensitiveLayer(TypedDict):
+    """What int8 costs in one layer: SQNRs of the model's answers in dB, null without any error.
+
+    lost: right answers lost when only this layer is int8; regained: when only this one is float. low, high: its range.
+    """
+
+    layer: str
+    kinds: Sequence[str]
+    sqnr_db: FiniteFloat | None
+    weights_sqnr_db: FiniteFloat | None
+    output_sqnr_db: FiniteFloat | None
+    lost: int
+    regained: int
+    low: FiniteFloat
+    high: FiniteFloat
+    suggestion: str
+
+
+@with_config(_CLOSED)
+class Sensitivity(TypedDict):
+    """Int8 simulated on the float model, layer by layer, the most sensitive first; reason: why there is none."""
+
+    samples: int
+    float_correct: int
+    int8_correct: int
+    sqnr_db: FiniteFloat | None
+    reason: str
+    layers: Sequence[SensitiveLayer]
+
+
+@with_config(_CLOSED)
 class Quantization(TypedDict):
     """How the int8 model came about.
 
@@ -155,6 +186,7 @@ class Quantization(TypedDict):
     gate: NotRequired[Gate | None]
     layers: NotRequired[Sequence[TrainedLayer]]
     agreement: NotRequired[Agreement | None]
+    sensitivity: NotRequired[Sensitivity | None]
     warnings: NotRequired[Sequence[str]]
 
 
@@ -341,6 +373,64 @@ class Target(TypedDict):
 
 
 @with_config(_CLOSED)
+class CoralBoard(TypedDict):
+    """A computer with an Edge TPU."""
+
+    id: str
+    title: str
+
+
+@with_config(_OPEN)
+class EdgeTpuComparison(TypedDict):
+    """Output codes against the host's: lsb_histogram maps an absolute difference to how many codes have it."""
+
+    samples: int
+    codes: int
+    lsb_histogram: Mapping[str, int]
+    max_lsb: int
+    top1_agreement: FiniteFloat | None
+    accuracy: Mapping[str, int] | None
+    bounds: Mapping[str, int | FiniteFloat]
+    within: bool
+    problems: Sequence[str]
+
+
+@with_config(_OPEN)
+class EdgeTpuDevice(TypedDict):
+    """The device test. device: "edgetpu", or "cpu" with the reason. problems: bounds that are not kept."""
+
+    device: str
+    reason: str
+    identical_passes: bool
+    passes: int
+    golden: str
+    comparison: EdgeTpuComparison
+    test_set: EdgeTpuComparison | None
+    versions: Mapping[str, str]
+    timing: Mapping[str, Any]
+    problems: Sequence[str]
+
+
+@with_config(_CLOSED)
+class EdgeTpuTarget(TypedDict):
+    """One board with an Edge TPU: what `edgetpu check`, `fix` and `compile` say of the model, and the device test.
+
+    graph: the ops of the repaired model with where they run, and which ops they read from. compile is null where the
+    compiler is not installed; compile_skipped says so.
+    """
+
+    board: CoralBoard
+    runtime: str
+    check: Mapping[str, Any]
+    fix: Mapping[str, Any]
+    graph: Sequence[Mapping[str, Any]]
+    compile: Mapping[str, Any] | None
+    compile_skipped: str | None
+    bundle: Mapping[str, Any]
+    device: EdgeTpuDevice
+
+
+@with_config(_CLOSED)
 class Report(TypedDict):
     """All there is to tell about a run.
 
@@ -354,6 +444,7 @@ class Report(TypedDict):
     labels: Sequence[str]
     quantization: Quantization | None
     targets: Sequence[Target]
+    edgetpu: NotRequired[Sequence[EdgeTpuTarget]]
     versions: Mapping[str, str]
     tools: Mapping[str, str]
     hashes: Mapping[str, str]
@@ -401,6 +492,8 @@ def problems(report: Mapping[str, Any]) -> list[str]:
         found += [f"{_where(target)}: {over}" for over in (over_budget(target, "flash"), over_budget(target, "ram"))
                   if over is not None]  # fmt: skip
         found += [f"{_where(target)}: {wrong}" for wrong in (_wrong_accuracy(target),) if wrong is not None]
+    for target in report.get("edgetpu", ()):
+        found += [f"{_where(target)}: {problem}" for problem in target["device"]["problems"]]
     gate = (report["quantization"] or {}).get("gate")
     if gate is not None and not gate["passed"]:
         found.append(_failed_gate(gate))
@@ -526,6 +619,16 @@ def _junit(report: Mapping[str, Any]) -> bytes:
             suite.case(f"budget {memory}", over_budget(target, memory), skipped=reason)
         if target["device_accuracy"] is not None:
             suite.case("device accuracy", _wrong_accuracy(target))
+    for target in report.get("edgetpu", ()):
+        suite = _Suite(root, f"{target['board']['id']}.edgetpu")
+        suite.case("compile", None, skipped=target["compile_skipped"])
+        device = target["device"]
+        wrong = "; ".join(device["problems"]) or None
+        if device["device"] == "edgetpu":
+            suite.case("answers on the Edge TPU", wrong)
+        else:
+            suite.case("answers on the Edge TPU", None, skipped=device["reason"])
+            suite.case("answers of the bundle on the CPU", wrong)
     for key in ("tests", "failures", "skipped"):
         root.set(key, str(sum(int(suite.get(key, "0")) for suite in root)))
     ElementTree.indent(root)

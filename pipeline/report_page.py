@@ -249,6 +249,7 @@ def _accuracy(report: Json) -> dict[str, Any]:
         "warnings": quantization.get("warnings", []),
         "agreement": quantization.get("agreement"),
         "layers": [layer for layer in quantization.get("layers", []) if _is_telling(layer)],
+        "sensitivity": quantization.get("sensitivity"),
     }
 
 

@@ -100,6 +100,7 @@ class Trained:
         Mapping[str, Any]
     ] = ()  # how QAT trained each: pipeline.qat.LayerTraining, and its LayerGap's LSBs
     agreement: Mapping[str, int] | None = None  # of int8 with its simulation: samples, same
+    sensitivity: Mapping[str, Any] | None = None  # pipeline.sensitivity.analyse
     warnings: Sequence[str] = ()
     test: TestSet | None = None
     judge: str = ""
@@ -144,7 +145,10 @@ def train(recipe: Recipe, workspace: Workspace, progress: Progress = lambda stag
     float_versions = {name: version for name, version in versions.items() if name not in _NEEDED_FOR_QAT}
     float_step = work("float", inputs, float_options, float_versions)
 
-    inputs |= {"float": float_step.digest, "code": inputs["code"] + _code("qat", "convert", "audit", "tflite")}
+    inputs |= {
+        "float": float_step.digest,
+        "code": inputs["code"] + _code("qat", "sensitivity", "convert", "audit", "tflite"),
+    }
     folder = str(float_step.path.absolute())
     calibration = {"quantize": {"representative_samples": quantize.representative_samples}}
     steps = [data_step, float_step, work("ptq", inputs, calibration, float_versions, float=folder)]
@@ -171,6 +175,7 @@ def train(recipe: Recipe, workspace: Workspace, progress: Progress = lambda stag
         representative=found["representative"],
         layers=[{**layer, **gaps.get(layer["name"], unknown)} for layer in qat_report["layers"]],
         agreement=found["agreement"],
+        sensitivity=_json(steps[2].path / "ptq.json"),
         warnings=found["warnings"],
         test=test,
         judge=judge,
@@ -231,6 +236,7 @@ def quantization_report(trained: Trained, gate: Gate | None) -> dict[str, Any] |
         "gate": gate_report(trained, gate),
         "layers": list(trained.layers),
         "agreement": trained.agreement,
+        "sensitivity": trained.sensitivity,
         "warnings": list(trained.warnings),
     }
 

@@ -104,6 +104,16 @@ def exact() -> dict[str, Any]:
                  "max_lsb": 2.5, "mean_lsb": 0.4},
             ],
             "agreement": {"samples": 360, "same": 359},
+            "sensitivity": {
+                "samples": 360, "float_correct": 356, "int8_correct": 352, "sqnr_db": 24.2, "reason": "",
+                "layers": [
+                    {"layer": "stem_relu", "kinds": ["Conv2D", "ReLU"], "sqnr_db": 25.1, "weights_sqnr_db": 25.9,
+                     "output_sqnr_db": 40.0, "lost": 3, "regained": 4, "low": 0.0, "high": 6.0,
+                     "suggestion": "its weights lose most: train it with int8 simulated (method: qat)"},
+                    {"layer": "pool", "kinds": ["MaxPooling2D"], "sqnr_db": None, "weights_sqnr_db": None,
+                     "output_sqnr_db": None, "lost": 0, "regained": 0, "low": 0.0, "high": 6.0, "suggestion": ""},
+                ],
+            },
             "warnings": ["no representative sample is of class 3: take some of every class."],
             "gate": {"max_accuracy_drop": 0.01, "accuracy_drop": 1 / 360, "passed": True},
         },

@@ -176,6 +176,19 @@ def test_the_page_says_whether_int8_is_good_enough_and_how_each_layer_was_traine
     assert "stem_reluReLU" in page and "stemConv2D" not in page  # merged into its activation, which stands for both
 
 
+def test_the_page_ranks_the_layers_that_int8_hurts_and_says_what_to_try(tmp_path: Path) -> None:
+    page = written(report_sample.exact(), tmp_path)[0].text
+    assert "float32 is right on 356, all layers in int8 on 352, at 24.2 dB" in page
+    assert page.index("25.1 dB") < page.index("harmless")
+    assert "its weights lose most: train it with int8 simulated (method: qat)" in page
+
+
+def test_the_page_says_why_layers_were_not_analysed(tmp_path: Path) -> None:
+    sample = report_sample.exact()
+    sample["quantization"]["sensitivity"].update(reason="90 layers take too long", layers=[])
+    assert "Not analysed: 90 layers take too long." in written(sample, tmp_path)[0].text
+
+
 @pytest.mark.parametrize(
     ("interval", "sentence"),
     [
@@ -184,9 +197,7 @@ def test_the_page_says_whether_int8_is_good_enough_and_how_each_layer_was_traine
         ([0.01, 0.05], "The int8 model is more accurate than float32, beyond chance"),
     ],
 )
-def test_a_difference_is_told_from_chance_by_its_interval(
-    interval: list[float], sentence: str, tmp_path: Path
-) -> None:
+def test_a_difference_is_told_from_chance_by_its_interval(interval: list[float], sentence: str, tmp_path: Path) -> None:
     sample = report_sample.exact()
     sample["quantization"]["methods"][2]["against_float"]["interval"] = interval
     assert sentence in written(sample, tmp_path)[0].text

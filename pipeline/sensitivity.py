@@ -1,0 +1,236 @@
+"""Which layer hurts: what int8 costs when one layer alone has it, and what is won back when one alone is spared.
+
+Int8 is simulated on the float model as calibration makes it: weights symmetric with a scale for each channel, outputs
+with the range that they take on the representative samples. What the converter merges (a convolution, the batch
+normalization and the ReLU behind it) is one layer here, under the name of its last part. Runs in the worker process.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pipeline.model import Array
+
+MAX_SAMPLES = 500
+MIN_SAMPLES = 32
+BUDGET_MACS = 4e10  # of all passes together: some ten seconds
+HARMLESS_DB = 30.0
+_BATCH_BYTES = 64 * 1024 * 1024  # of all layers' outputs
+
+# Ops that hand codes on as they are.
+_PASSING = ("InputLayer", "Flatten", "Reshape", "Dropout", "MaxPooling2D", "ZeroPadding2D", "Permute", "Cropping2D")
+# Axes of a kernel that each have a scale.
+_CHANNELS = {"Conv2D": (3,), "DepthwiseConv2D": (2, 3), "Dense": (1,), "Conv2DTranspose": (2,), "Conv1D": (2,)}
+_MERGED = ("BatchNormalization", "ReLU")
+
+
+@dataclass(eq=False)
+class _Unit:
+    """Layers that are one op when converted; node: the one whose output is quantized."""
+
+    name: str
+    kinds: list[str]
+    node: Any
+    kernel: Any = None
+    axes: tuple[int, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    macs: float = 0.0
+
+
+@dataclass(eq=False)
+class _Network:
+    """A flat model as a list of calls, in order."""
+
+    model: Any
+    nodes: list[Any] = field(default_factory=list)
+    units: list[_Unit] = field(default_factory=list)
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        by_depth = self.model._nodes_by_depth
+        self.nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+        open_units: dict[int, _Unit] = {}  # by id of the tensor that the next layer may be merged behind
+        readers: dict[int, int] = {}
+        for node in self.nodes:
+            for tensor in _inputs(node):
+                readers[id(tensor)] = readers.get(id(tensor), 0) + 1
+        for node in self.nodes:
+            kind, inputs = type(node.layer).__name__, _inputs(node)
+            before = open_units.get(id(inputs[0])) if len(inputs) == 1 and readers[id(inputs[0])] == 1 else None
+            if before is not None and kind in _MERGED and not (kind == "BatchNormalization" and not before.axes):
+                before.name, before.node = node.layer.name, node
+                before.kinds.append(kind)
+                unit = before
+            elif kind in _PASSING:
+                continue
+            else:
+                unit = self._unit(node, kind)
+                self.units.append(unit)
+            if kind != "ReLU" and not isinstance(node.outputs, list):
+                open_units[id(node.outputs)] = unit
+        outputs = [node.outputs for node in self.nodes if not isinstance(node.outputs, list)]
+        self.batch = max(1, int(_BATCH_BYTES / sum(4.0 * np.prod(output.shape[1:]) for output in outputs)))
+
+    @staticmethod
+    def _unit(node: Any, kind: str) -> _Unit:
+        unit = _Unit(node.layer.name, [kind], node)
+        elements = float(np.prod(node.outputs.shape[1:])) if not isinstance(node.outputs, list) else 0.0
+        unit.macs = elements
+        if kind in _CHANNELS:
+            unit.kernel = node.layer.depthwise_kernel if kind == "DepthwiseConv2D" else node.layer.kernel
+            unit.axes = _CHANNELS[kind]
+            places = np.prod(node.outputs.shape[1:-1]) if len(node.outputs.shape) > 2 else 1
+            unit.macs += float(places) * float(np.prod(unit.kernel.shape))
+        return unit
+
+    def run(self, x: Array, weights: Collection[_Unit] = (), activations: Collection[_Unit] = ()) -> Array:
+        """The model's answers with some layers' weights and outputs in int8, float32 [samples, ...]."""
+        kept = [(unit.kernel, unit.kernel.numpy()) for unit in weights if unit.kernel is not None]
+        quantized = {id(unit.node): unit for unit in activations}
+        try:
+            for unit in weights:
+                if unit.kernel is not None:
+                    unit.kernel.assign(_int8_weights(unit.kernel.numpy(), unit.axes))
+            batches = [self._pass(x[first : first + self.batch], quantized) for first in range(0, len(x), self.batch)]
+        finally:
+            for kernel, value in kept:
+                kernel.assign(value)
+        return np.concatenate(batches)
+
+    def calibrate(self, x: Array) -> None:
+        """Learn every output's range."""
+        for first in range(0, len(x), self.batch):
+            self._pass(x[first : first + self.batch], {}, learn={id(unit.node): unit for unit in self.units})
+        for unit in self.units:
+            if unit.kinds[-1] == "Softmax":
+                unit.low, unit.high = 0.0, 255 / 256
+
+    def _pass(self, x: Array, quantized: Mapping[int, _Unit], learn: Mapping[int, _Unit] | None = None) -> Array:
+        import tensorflow as tf
+
+        values: dict[int, Any] = {id(self.model.inputs[0]): tf.constant(x)}
+
+        def value(given: Any) -> Any:
+            return values.get(id(given), given)
+
+        for node in self.nodes:
+            if node.is_input:
+                continue
+            args, kwargs = tf.nest.map_structure(value, (tuple(node.call_args), dict(node.call_kwargs)))
+            made = node.layer(*args, **{**kwargs, **({"training": False} if node.layer._expects_training_arg else {})})
+            if id(node) in quantized:
+                unit = quantized[id(node)]
+                made = _int8_output(made, unit.low, unit.high)
+            if learn is not None and id(node) in learn:
+                unit = learn[id(node)]
+                unit.low = min(unit.low, float(tf.reduce_min(made)))
+                unit.high = max(unit.high, float(tf.reduce_max(made)))
+            for tensor, result in zip(tf.nest.flatten(node.outputs), tf.nest.flatten(made), strict=True):
+                values[id(tensor)] = result
+        answers: Array = values[id(self.model.outputs[0])].numpy()
+        return answers
+
+
+def analyse(model: Any, representative: Array, x: Array, classes: Array) -> dict[str, Any]:
+    """Quantize each layer alone, and all but each.
+
+    Args:    model: a flat tf_keras classifier. representative, x: float32 [samples, ...]. classes: int64 [samples].
+    Returns: samples, float_correct, int8_correct, sqnr_db (all layers in int8), reason ("" or why nothing was done),
+             and layers, the most sensitive first: layer, kinds, sqnr_db, weights_sqnr_db, output_sqnr_db, lost (right
+             answers lost when only it is int8), regained (won back when only it is float), low, high, suggestion.
+             An SQNR is that of the model's answers, signal to error, in dB; null without any error.
+    """
+    network = _Network(model)
+    macs = sum(unit.macs for unit in network.units)
+    passes = 4 * len(network.units) + 2
+    affordable = int(BUDGET_MACS / (passes * max(macs, 1.0)))
+    if affordable < MIN_SAMPLES:
+        reason = f"{len(network.units)} layers with {macs:,.0f} MACs take too long to be quantized one by one"
+        return {"samples": 0, "float_correct": 0, "int8_correct": 0, "sqnr_db": None, "reason": reason, "layers": []}
+    x, classes = x[: min(MAX_SAMPLES, affordable)], classes[: min(MAX_SAMPLES, affordable)]
+    network.calibrate(representative[: len(x)])
+    truth, every = network.run(x), network.units
+
+    def right(answers: Array) -> int:
+        return int((answers.argmax(axis=1) == classes).sum())
+
+    whole = network.run(x, every, every)
+    layers = []
+    for unit in every:
+        alone = network.run(x, [unit], [unit])
+        others = [other for other in every if other is not unit]
+        spared = network.run(x, others, others)
+        weights_db = _sqnr_db(truth, network.run(x, [unit], [])) if unit.kernel is not None else None
+        output_db = _sqnr_db(truth, network.run(x, [], [unit]))
+        layers.append(
+            {
+                "layer": unit.name,
+                "kinds": unit.kinds,
+                "sqnr_db": _sqnr_db(truth, alone),
+                "weights_sqnr_db": weights_db,
+                "output_sqnr_db": output_db,
+                "lost": right(truth) - right(alone),
+                "regained": right(spared) - right(whole),
+                "low": unit.low,
+                "high": unit.high,
+            }
+        )
+    layers.sort(key=lambda layer: math.inf if layer["sqnr_db"] is None else layer["sqnr_db"])
+    return {
+        "samples": len(x),
+        "float_correct": right(truth),
+        "int8_correct": right(whole),
+        "sqnr_db": _sqnr_db(truth, whole),
+        "reason": "",
+        "layers": [{**layer, "suggestion": _suggestion(layer)} for layer in layers],
+    }
+
+
+def _suggestion(layer: Mapping[str, Any]) -> str:
+    """What to try for a layer that int8 costs something; "" for a harmless one."""
+    if layer["sqnr_db"] is None or layer["sqnr_db"] >= HARMLESS_DB:
+        return ""
+    weights, output = layer["weights_sqnr_db"], layer["output_sqnr_db"]
+    if weights is not None and (output is None or weights < output):
+        return "its weights lose most: train it with int8 simulated (method: qat)"
+    return (
+        f"its output loses most, in steps of {(layer['high'] - layer['low']) / 255:.2g} from {layer['low']:.3g} to "
+        f"{layer['high']:.3g}: representative data without outliers, a narrower activation (ReLU6), or qat"
+    )
+
+
+def _inputs(node: Any) -> list[Any]:
+    return [] if node.is_input else list(node.keras_inputs)
+
+
+def _int8_weights(kernel: Array, axes: tuple[int, ...]) -> Array:
+    """Rounded to codes -127..127 of a scale for each channel, and back."""
+    others = tuple(axis for axis in range(kernel.ndim) if axis not in axes)
+    largest = np.abs(kernel).max(axis=others, keepdims=True)
+    scale = np.where(largest > 0, largest / 127, 1.0)
+    rounded: Array = (np.round(kernel / scale) * scale).astype(np.float32)
+    return rounded
+
+
+def _int8_output(value: Any, low: float, high: float) -> Any:
+    """Rounded to codes -128..127 of a range, which holds 0, and back."""
+    import tensorflow as tf
+
+    scale = (high - low) / 255
+    if scale <= 0:
+        return value
+    zero = round(-128 - low / scale)
+    return (tf.clip_by_value(tf.round(value / scale) + zero, -128, 127) - zero) * scale
+
+
+def _sqnr_db(truth: Array, answers: Array) -> float | None:
+    """Signal to quantization noise, in dB; None where there is no noise."""
+    noise = float(np.square(truth.astype(np.float64) - answers).sum())
+    signal = float(np.square(truth.astype(np.float64)).sum())
+    return None if noise == 0 else 10 * math.log10(max(signal, 1e-300) / noise)

@@ -1,0 +1,78 @@
+"""Networks with one layer that int8 hurts, in one process, which loads TensorFlow; tests/test_sensitivity.py.
+
+python sensitivity_cases.py FOLDER
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+
+import numpy as np
+import tf_keras
+from tf_keras import layers
+
+from pipeline import sensitivity
+
+RANDOM = np.random.default_rng(1)
+X = RANDOM.uniform(0, 1, (96, 6, 6, 2)).astype(np.float32)
+
+
+def network() -> Any:
+    tf_keras.utils.set_random_seed(1)
+    image = tf_keras.Input((6, 6, 2))
+    x = layers.Conv2D(4, 3, name="first")(image)
+    x = layers.ReLU(name="first_relu")(layers.BatchNormalization(name="first_bn")(x))
+    y = layers.Conv2D(4, 1, name="second")(x)
+    x = layers.ReLU(name="add_relu")(layers.Add(name="add")([x, y]))
+    x = layers.Flatten(name="flatten")(layers.MaxPooling2D(name="pool")(x))
+    return tf_keras.Model(image, layers.Dense(3, name="scores")(x))
+
+
+def main(folder: Path) -> None:
+    results: dict[str, Any] = {}
+
+    def analysed(name: str, model: Any) -> None:
+        classes = model(X, training=False).numpy().argmax(axis=1)
+        before = [w.tolist() for w in model.get_weights()]
+        results[name] = sensitivity.analyse(model, X[:40], X, classes)
+        results[name]["restored"] = before == [w.tolist() for w in model.get_weights()]
+
+    analysed("plain", network())
+
+    # Weights of the second convolution that a dead channel reads: useless, and so large that the others lose digits.
+    model = network()
+    kernel, bias = model.get_layer("first").get_weights()
+    bias[0] = -100
+    model.get_layer("first").set_weights([kernel, bias])
+    kernel, bias = model.get_layer("second").get_weights()
+    kernel[0, 0, 0, :] = 200
+    model.get_layer("second").set_weights([kernel, bias])
+    analysed("wide weights", model)
+
+    # A channel of the first convolution that is a thousand times as large as others, and is thrown away by the next.
+    model = network()
+    kernel, bias = model.get_layer("first").get_weights()
+    kernel[..., 0] = np.abs(kernel[..., 0]) * 1000
+    model.get_layer("first").set_weights([kernel, bias])
+    kernel, bias = model.get_layer("second").get_weights()
+    kernel[:, :, 0, :] = 0
+    model.get_layer("second").set_weights([kernel, bias])
+    scores, bias = model.get_layer("scores").get_weights()
+    scores[0::4] = 0
+    model.get_layer("scores").set_weights([scores, bias])
+    analysed("wide output", model)
+
+    limit, sensitivity.BUDGET_MACS = sensitivity.BUDGET_MACS, 1e4
+    analysed("too large", network())
+    sensitivity.BUDGET_MACS = limit
+    (folder / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,79 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.train
+
+CASES = Path(__file__).parent / "sensitivity_cases.py"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What was found for every network; TensorFlow is loaded once, in a process of its own."""
+    folder = tmp_path_factory.mktemp("sensitivity")
+    done = subprocess.run(
+        [sys.executable, str(CASES), str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=900,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": "."},
+        cwd=CASES.parent.parent,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    results: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    return results
+
+
+def layers(results: dict[str, Any], case: str) -> dict[str, dict[str, Any]]:
+    return {layer["layer"]: layer for layer in results[case]["layers"]}
+
+
+def test_what_the_converter_merges_is_one_layer_and_what_hands_on_codes_is_none(results: dict[str, Any]) -> None:
+    kinds = {name: layer["kinds"] for name, layer in layers(results, "plain").items()}
+    assert kinds == {
+        "first_relu": ["Conv2D", "BatchNormalization", "ReLU"],
+        "second": ["Conv2D"],
+        "add_relu": ["Add", "ReLU"],
+        "scores": ["Dense"],
+    }
+
+
+def test_the_most_sensitive_layer_is_first(results: dict[str, Any]) -> None:
+    for case in ("plain", "wide weights", "wide output"):
+        found = [layer["sqnr_db"] for layer in results[case]["layers"]]
+        assert found == sorted(found)
+
+
+def test_the_model_is_as_it_was_afterwards(results: dict[str, Any]) -> None:
+    assert all(result["restored"] for result in results.values())
+
+
+def test_a_layer_whose_weights_lose_their_digits_is_named_with_what_to_try(results: dict[str, Any]) -> None:
+    worst = results["wide weights"]["layers"][0]
+    assert worst["layer"] == "second"
+    assert worst["weights_sqnr_db"] < worst["output_sqnr_db"]
+    assert worst["suggestion"].startswith("its weights lose most: train it with int8 simulated")
+
+
+def test_layers_whose_outputs_lose_their_digits_are_named_with_their_range(results: dict[str, Any]) -> None:
+    worst, next_ = results["wide output"]["layers"][:2]
+    assert {worst["layer"], next_["layer"]} == {"first_relu", "add_relu"}
+    assert worst["suggestion"].startswith("its output loses most, in steps of 7 from 0 to 1.79e+03")
+    assert worst["lost"] > 10
+    assert layers(results, "wide output")["second"]["suggestion"] == ""
+
+
+def test_lost_answers_are_those_of_the_whole_model(results: dict[str, Any]) -> None:
+    found = results["wide output"]
+    assert found["float_correct"] == found["samples"] == 96
+    assert found["int8_correct"] < 96 - 10
+
+
+def test_what_would_take_too_long_is_left_out_with_a_reason(results: dict[str, Any]) -> None:
+    assert results["too large"]["layers"] == []
+    assert "4 layers with 1,651 MACs take too long" in results["too large"]["reason"]
