@@ -33,8 +33,22 @@ class Network:
             self.inputs.append((shape, zero))
 
     def grow(self) -> None:
-        kinds = (self.convolution, self.depthwise, self.pool, self.add, self.add, self.multiply, self.concatenation,
-                 self.reshape, self.reshape, self.pad, self.logistic, self.relu6, self.mean, self.requantize)  # fmt: skip
+        kinds = (
+            self.convolution,
+            self.depthwise,
+            self.pool,
+            self.add,
+            self.add,
+            self.multiply,
+            self.concatenation,
+            self.reshape,
+            self.reshape,
+            self.pad,
+            self.logistic,
+            self.relu6,
+            self.mean,
+            self.requantize,
+        )
         self.draw.choice(kinds)()
 
     def pick(self, rank: int | None = None) -> tuple[int, Shape, float, int]:
