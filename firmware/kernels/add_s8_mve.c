@@ -7,29 +7,49 @@
 
 #include "mve.h"
 
-/* (codes + offset) * 2^20 * the operand's multiplier; its shift is 0 or to the right. */
-static inline int32x4_t scaled(int32x4_t codes, int32_t offset, int32_t multiplier, int32_t shift) {
-  const int32x4_t high = vqrdmulhq_n_s32(vshlq_n_s32(vaddq_n_s32(codes, offset), 20), multiplier);
+/* value * multiplier * 2^shift; the shift is 0 or to the right. */
+static inline int32x4_t scaled(int32x4_t value, int32_t multiplier, int32_t shift) {
+  const int32x4_t high = vqrdmulhq_n_s32(value, multiplier);
   const int32x4_t fixup = vshrq_n_s32(vandq_s32(high, vdupq_n_s32(shift)), 31);
   return vrshlq_n_s32(vqaddq_s32(high, fixup), shift);
 }
 
-/* One run of the innermost loop. step: 1, or 0 where the operand repeats. */
-static void add_run(const struct tflash_add_s8_mve_params *p, const int8_t *a, int32_t step1, const int8_t *b,
+/* Up to four elements; all: there are four. */
+static inline void add_four(const struct tflash_add_s8_mve_params *p, int32x4_t a, int32x4_t b, int8_t *output,
+                            int32_t all, mve_pred16_t lanes) {
+  const int32x4_t x = scaled(vshlq_n_s32(vaddq_n_s32(a, p->offset1), 20), p->multiplier1, p->shift1);
+  const int32x4_t y = scaled(vshlq_n_s32(vaddq_n_s32(b, p->offset2), 20), p->multiplier2, p->shift2);
+  int32x4_t codes = scaled(vaddq_s32(x, y), p->output_multiplier, p->output_shift);
+  codes = vaddq_n_s32(codes, p->output_offset);
+  codes = vmaxq_s32(codes, vdupq_n_s32(p->activation_min));
+  codes = vminq_s32(codes, vdupq_n_s32(p->activation_max));
+  if (all) {
+    vstrbq_s32(output, codes);
+  } else {
+    vstrbq_p_s32(output, codes, lanes);
+  }
+}
+
+/* One run of the innermost loop. step: 1, or 0 where the operand repeats. The parameters are copied, since the compiler
+ * has to assume that storing codes could change them. */
+static void add_run(const struct tflash_add_s8_mve_params *params, const int8_t *a, int32_t step1, const int8_t *b,
                     int32_t step2, int8_t *output) {
+  const struct tflash_add_s8_mve_params p = *params;
   const int32x4_t repeated1 = vdupq_n_s32(a[0]);
   const int32x4_t repeated2 = vdupq_n_s32(b[0]);
-  for (int32_t left = p->shape[3]; left > 0; left -= 4) {
+  int32_t left = p.shape[3];
+  if (step1 != 0 && step2 != 0) {
+    for (; left >= 4; left -= 4) {
+      add_four(&p, vldrbq_s32(a), vldrbq_s32(b), output, 1, 0);
+      a += 4;
+      b += 4;
+      output += 4;
+    }
+  }
+  for (; left > 0; left -= 4) {
     const mve_pred16_t lanes = vctp32q((uint32_t)left);
-    const int32x4_t x = scaled(step1 != 0 ? vldrbq_z_s32(a, lanes) : repeated1, p->offset1, p->multiplier1, p->shift1);
-    const int32x4_t y = scaled(step2 != 0 ? vldrbq_z_s32(b, lanes) : repeated2, p->offset2, p->multiplier2, p->shift2);
-    const int32x4_t high = vqrdmulhq_n_s32(vaddq_s32(x, y), p->output_multiplier);
-    const int32x4_t fixup = vshrq_n_s32(vandq_s32(high, vdupq_n_s32(p->output_shift)), 31);
-    int32x4_t codes = vrshlq_n_s32(vqaddq_s32(high, fixup), p->output_shift);
-    codes = vaddq_n_s32(codes, p->output_offset);
-    codes = vmaxq_s32(codes, vdupq_n_s32(p->activation_min));
-    codes = vminq_s32(codes, vdupq_n_s32(p->activation_max));
-    vstrbq_p_s32(output, codes, lanes);
+    add_four(&p, step1 != 0 ? vldrbq_z_s32(a, lanes) : repeated1, step2 != 0 ? vldrbq_z_s32(b, lanes) : repeated2,
+             output, 0, lanes);
     a += 4 * step1;
     b += 4 * step2;
     output += 4;

@@ -6,7 +6,8 @@
  * On silicon (Cortex-M55, two beats a cycle) loads and VMLADAVA alternate and overlap.
  * Bit-exact with: conv_2d_s8.c.
  * Overflow: sums wrap; aot/requantization.py proves for each layer that what they stand for fits int32.
- * Scratch: 3 * filter_height * filter_width * input_channels bytes, none for 1 x 1. Input and output must not overlap. */
+ * Scratch: 3 * filter_height * filter_width * input_channels bytes, none for 1 x 1.
+ * Input and output must not overlap. */
 #include "conv_2d_s8_mve.h"
 
 #include <stddef.h>
@@ -24,6 +25,15 @@ static void gather(const struct tflash_conv_2d_s8_mve_params *p, const int8_t *i
   const int32_t row = p->filter_width * depth;
   const int32_t first = limited(-x, p->filter_width);
   const int32_t end = limited(p->input_width - x, p->filter_width);
+  if (y >= 0 && y + p->filter_height <= p->input_height && end - first == p->filter_width &&
+      p->dilation_height == 1 && p->dilation_width == 1) {
+    const int8_t *from = input + (y * p->input_width + x) * depth;
+    const int32_t step = p->input_width * depth;
+    for (int32_t fy = p->filter_height; fy > 0; --fy, patch += row, from += step) {
+      tflash_mve_copy(patch, from, row);
+    }
+    return;
+  }
   for (int32_t fy = 0; fy < p->filter_height; ++fy, y += p->dilation_height, patch += row) {
     const int8_t *const from = input + (y * p->input_width + x) * depth;
     if (y < 0 || y >= p->input_height) {

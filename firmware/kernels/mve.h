@@ -125,44 +125,67 @@ static inline void tflash_mve_dot_3x2(const int8_t *const row[3], const int8_t *
   acc[9] = c1;
 }
 
+/* The outputs of 1..3 rows by `channels` filters from channel c on; all: four or more are left. */
+static inline void tflash_mve_block(const struct tflash_mve_filters *f, int32_t c, const int8_t *weights,
+                                    const int8_t *const row[3], int32_t rows, int8_t *output, int32_t all) {
+  const int32_t left_over = f->channels - c;
+  const mve_pred16_t lanes = vctp32q((uint32_t)left_over);
+  const int32_t *const bias = f->bias + c;
+  const int8_t *const filter[4] = {
+      weights,
+      all || left_over > 1 ? weights + f->depth : weights,
+      all || left_over > 2 ? weights + 2 * f->depth : weights,
+      all || left_over > 3 ? weights + 3 * f->depth : weights,
+  };
+  const int32_t bias0 = bias[0];
+  const int32_t bias1 = all || left_over > 1 ? bias[1] : 0;
+  const int32_t bias2 = all || left_over > 2 ? bias[2] : 0;
+  const int32_t bias3 = all || left_over > 3 ? bias[3] : 0;
+  int32_t acc[12];
+  if (rows == 1) {
+    acc[0] = bias0;
+    acc[1] = bias1;
+    acc[2] = bias2;
+    acc[3] = bias3;
+    tflash_mve_dot_1x4(row[0], filter, f->depth, acc);
+  } else {
+    tflash_mve_dot_3x2(row, filter[0], filter[1], f->depth, bias0, bias1, acc);
+    tflash_mve_dot_3x2(row, filter[2], filter[3], f->depth, bias2, bias3, acc + 2);
+  }
+
+  int32x4_t multiplier = vdupq_n_s32(f->multipliers[0]);
+  int32x4_t shift = vdupq_n_s32(f->shifts[0]);
+  if (f->per_channel != 0) {
+    multiplier = all ? vldrwq_s32(f->multipliers + c) : vldrwq_z_s32(f->multipliers + c, lanes);
+    shift = all ? vldrbq_s32(f->shifts + c) : vldrbq_z_s32(f->shifts + c, lanes);
+  }
+  const int32x4_t left = vmaxq_s32(shift, vdupq_n_s32(0));
+  const int32x4_t right = vminq_s32(shift, vdupq_n_s32(0));
+  for (int32_t r = 0; r < rows; ++r) {
+    int32x4_t codes = tflash_mve_requantize(vldrwq_s32(acc + 4 * r), multiplier, left, right);
+    codes = vaddq_n_s32(codes, f->output_offset);
+    codes = vmaxq_s32(codes, vdupq_n_s32(f->activation_min));
+    codes = vminq_s32(codes, vdupq_n_s32(f->activation_max));
+    if (all) {
+      vstrbq_s32(output, codes);
+    } else {
+      vstrbq_p_s32(output, codes, lanes);
+    }
+    output += f->channels;
+  }
+}
+
 /* The outputs of 1..3 rows, row after row. row[] has three entries; those from `rows` on repeat the last. */
 static inline void tflash_mve_rows(const struct tflash_mve_filters *f, const int8_t *const row[3], int32_t rows,
                                    int8_t *output) {
-  const int32x4_t zero = vdupq_n_s32(0);
   const int8_t *weights = f->weights;
-  for (int32_t c = 0; c < f->channels; c += 4) {
-    const int32_t left_over = f->channels - c;
-    const mve_pred16_t lanes = vctp32q((uint32_t)left_over);
-    const int8_t *const filter[4] = {
-        weights,
-        left_over > 1 ? weights + f->depth : weights,
-        left_over > 2 ? weights + 2 * f->depth : weights,
-        left_over > 3 ? weights + 3 * f->depth : weights,
-    };
-    int32_t bias[4];
-    vstrwq_s32(bias, vldrwq_z_s32(f->bias + c, lanes));
-    int32_t acc[12];
-    if (rows == 1) {
-      vstrwq_s32(acc, vldrwq_s32(bias));
-      tflash_mve_dot_1x4(row[0], filter, f->depth, acc);
-    } else {
-      tflash_mve_dot_3x2(row, filter[0], filter[1], f->depth, bias[0], bias[1], acc);
-      tflash_mve_dot_3x2(row, filter[2], filter[3], f->depth, bias[2], bias[3], acc + 2);
-    }
+  int32_t c = 0;
+  for (; c <= f->channels - 4; c += 4) {
+    tflash_mve_block(f, c, weights, row, rows, output + c, 1);
     weights += 4 * f->depth;
-
-    const int32x4_t multiplier =
-        f->per_channel != 0 ? vldrwq_z_s32(f->multipliers + c, lanes) : vdupq_n_s32(f->multipliers[0]);
-    const int32x4_t shift = f->per_channel != 0 ? vldrbq_z_s32(f->shifts + c, lanes) : vdupq_n_s32(f->shifts[0]);
-    const int32x4_t left = vmaxq_s32(shift, zero);
-    const int32x4_t right = vminq_s32(shift, zero);
-    for (int32_t r = 0; r < rows; ++r) {
-      int32x4_t codes = tflash_mve_requantize(vldrwq_s32(acc + 4 * r), multiplier, left, right);
-      codes = vaddq_n_s32(codes, f->output_offset);
-      codes = vmaxq_s32(codes, vdupq_n_s32(f->activation_min));
-      codes = vminq_s32(codes, vdupq_n_s32(f->activation_max));
-      vstrbq_p_s32(output + r * f->channels + c, codes, lanes);
-    }
+  }
+  if (c < f->channels) {
+    tflash_mve_block(f, c, weights, row, rows, output + c, 0);
   }
 }
 
