@@ -296,6 +296,38 @@ def _edgetpu_inspect(options: argparse.Namespace) -> Outcome:
     return inspection.inspect(package.read(options.model)), display.edgetpu_inspection, 0
 
 
+def _edgetpu_compile(options: argparse.Namespace) -> Outcome:
+    from pipeline import display
+    from pipeline.edgetpu.compiler import CompileOptions
+    from pipeline.edgetpu.target import compile_checked
+
+    asked = CompileOptions(options.segments, options.min_runtime_version, options.timeout, options.compiler)
+    with _Progress() as progress:
+        _, found = compile_checked(options.models, asked, options.out, progress)
+    return found, display.edgetpu_compile, 0
+
+
+def _edgetpu_deploy(options: argparse.Namespace) -> Outcome:
+    from pipeline import display
+    from pipeline.edgetpu.comparison import Bounds
+    from pipeline.edgetpu.deploy import Place
+    from pipeline.edgetpu.target import deploy_bundle
+
+    place = Place(options.host, options.port, options.identity, options.known_hosts, options.folder, options.python)
+    with _Progress() as progress:
+        found = deploy_bundle(
+            options.bundle,
+            place,
+            device=options.device,
+            samples=options.samples,
+            seed=options.seed,
+            expected=options.expect,
+            bounds=Bounds(),
+            progress=progress,
+        )
+    return found, display.edgetpu_deploy, 1 if found["problems"] else 0
+
+
 def _boards(options: argparse.Namespace) -> Outcome:
     from pipeline import board, display
 
@@ -433,6 +465,39 @@ def _edgetpu_commands(group: argparse._SubParsersAction[_Parser], add: Callable[
     fix.add_argument("--seed", metavar="S", type=_at_least(0), default=0, help="of the inputs (default: %(default)s)")
     inspect = add("inspect", _edgetpu_inspect, "read a compiled model without the hardware", group)
     inspect.add_argument("model", metavar="MODEL_edgetpu.tflite", type=_path, help="what the compiler has written")
+    compile_ = add("compile", _edgetpu_compile, "run edgetpu_compiler and prove what it made", group)
+    compile_.add_argument(
+        "models", metavar="MODEL.tflite", type=_path, nargs="+", help="several share the chip's memory (co-compilation)"
+    )
+    compile_.add_argument(
+        "--out", metavar="DIR", type=_path, default=Path("edgetpu"), help="for the packages (default: %(default)s)"
+    )
+    compile_.add_argument(
+        "--segments", metavar="N", type=_at_least(1), default=1, help="for as many Edge TPUs (default: %(default)s)"
+    )
+    compile_.add_argument("--min-runtime-version", metavar="V", type=_at_least(1), help="the oldest runtime to run it")
+    compile_.add_argument(
+        "--timeout", metavar="S", type=_at_least(1), default=180, help="seconds an attempt may take (default: 180)"
+    )
+    compile_.add_argument(
+        "--compiler", metavar="COMMAND", help="instead of the installed one; {folder} in it is the model's folder"
+    )
+    deploy = add("deploy", _edgetpu_deploy, "bring a bundle to a board and compare its answers with the host's", group)
+    deploy.add_argument("bundle", metavar="BUNDLE", type=_path, help="a bundle that `tensorflash run` has written")
+    deploy.add_argument("--host", metavar="USER@HOST", help="by ssh; without it the bundle runs on this computer")
+    deploy.add_argument("--port", metavar="N", type=_at_least(1), help="of ssh")
+    deploy.add_argument("--identity", metavar="FILE", type=_path, help="a private key for ssh")
+    deploy.add_argument("--known-hosts", metavar="FILE", type=_path, help="instead of ~/.ssh/known_hosts")
+    deploy.add_argument(
+        "--folder", metavar="DIR", default="tensorflash", help="on the board, in its home (default: %(default)s)"
+    )
+    deploy.add_argument("--python", metavar="NAME", default="python3", help="on the board (default: %(default)s)")
+    deploy.add_argument(
+        "--device", choices=("auto", "edgetpu", "cpu"), default="auto", help="auto: the CPU where there is no Edge TPU"
+    )
+    deploy.add_argument("--expect", metavar="SHA256", help="the bundle's identity: another one is refused")
+    deploy.add_argument("--samples", metavar="N", type=_at_least(1), default=100, help="default: %(default)s")
+    deploy.add_argument("--seed", metavar="S", type=_at_least(0), default=0, help="of the inputs (default: 0)")
 
 
 def _path(text: str) -> Path:

@@ -265,15 +265,26 @@ def run(found: Json, paint: Paint) -> str:
                 f"{device['host_correct']:,} on the host, {device['mismatched_samples']:,} differ"
             )
             lines += _facts([("test set", text)])
+    for target in found["edgetpu"]:
+        lines += ["", _edgetpu_target(target, paint)]
     reused = sum(1 for s in found["stages"] if s["reused"])
     lines += ["", f"{count(len(found['stages']), 'step')}, {reused} of them reused from an earlier run"]
     if found["problems"]:
         lines += ["", *(paint("bad", clean(p, 200)) for p in found["problems"])]
-    elif found["report"] is not None:
+    elif found["report"] is not None and found["targets"]:
         boards_proved = ", ".join(dict.fromkeys(t["board"] for t in found["targets"]))
         lines += ["", f"{paint('good', 'proved')}  the same bytes on {boards_proved} as on the host"]
     if found["report"] is not None:
         lines.append(f"report: {found['report']}")
+    return "\n".join(lines)
+
+
+def _edgetpu_target(target: Json, paint: Paint) -> str:
+    device = {**target["device"], "place": target["board"], "bundle": target["bundle"]}
+    lines = [edgetpu_deploy(device, paint)]
+    lines += _facts([("identity", target["bundle"]["identity"])])
+    if target["compile_skipped"]:
+        lines.append(f"  not compiled, because: {clean(target['compile_skipped'].splitlines()[0], 200)}")
     return "\n".join(lines)
 
 
@@ -373,6 +384,53 @@ def edgetpu_inspection(found: Json, paint: Paint) -> str:
     if left:
         lines += table(("op", "name", "version"), ((op["index"], op["op"], op["version"]) for op in left), paint)
     return "\n".join(lines)
+
+
+def edgetpu_compile(found: Json, paint: Paint) -> str:
+    """`tensorflash edgetpu compile`."""
+    lines = []
+    for model in found["models"]:
+        mapped, ops = model["on_edgetpu"], model["ops"]
+        lines.append(f"{paint('good', 'compiled')}  {clean(model['path'], 100)}: {mapped:,} of {ops:,} ops mapped")
+        for segment in model["segments"]:
+            said, left = segment["said"], segment["cpu_ops"]
+            rows = [
+                ("package", f"{clean(segment['path'], 100)}, {segment['bytes']:,} bytes"),
+                ("sha256", segment["sha256"]),
+                (
+                    "on the CPU",
+                    clean(", ".join(left[:8]), 100) + (" .." if len(left) > 8 else "") if left else "nothing",
+                ),
+            ]
+            for title, key in (("cached", "cached_parameter_bytes"), ("streamed", "streamed_parameter_bytes")):
+                if said[key] is not None:
+                    rows.append((title, f"{said[key]:,} bytes of parameters, as the compiler rounds them"))
+            if segment["inspection"] is not None:
+                rows.append(("runtime", f"version {segment['inspection']['minimum_runtime_version']} or newer"))
+            lines += _facts(rows)
+    again = len(found["attempts"]) - 1
+    lines += [f"  {count(again, 'attempt')} failed before"] if again else []
+    lines += [paint("bad", f"  {clean(sentence, 300)}") for sentence in found["disagreements"]]
+    return "\n".join([*lines, f"  log  {clean(found['log'], 100)}"])
+
+
+def edgetpu_deploy(found: Json, paint: Paint) -> str:
+    """`tensorflash edgetpu deploy`."""
+    compared, latency = found["comparison"], found["timing"]["latency_us"]
+    where = "Edge TPU" if found["device"] == "edgetpu" else "CPU"
+    top1 = compared["top1_agreement"]
+    rows = [
+        ("ran on", f"the {where} of {clean(found['place'], 60)}"),
+        ("compared", f"{count(compared['samples'], 'sample')} with {clean(found['golden'], 60)}"),
+        ("LSB", ", ".join(f"{lsb}: {codes:,}" for lsb, codes in list(compared["lsb_histogram"].items())[:10])),
+        ("top class", "not a classifier" if top1 is None else f"{100 * top1:.2f} % as on the host"),
+        ("two runs", "byte-identical" if found["identical_passes"] else "differ"),
+        ("latency", ", ".join(f"{key} {value:,.0f} us" for key, value in latency.items() if value is not None)),
+    ]
+    verdict = paint("bad", "not within the bounds") if found["problems"] else paint("good", "within the bounds")
+    lines = [f"{verdict}  {clean(found['bundle']['path'], 100)}", *_facts(rows)]
+    lines += [f"  the CPU, because: {clean(found['reason'], 600)}"] if found["reason"] else []
+    return "\n".join([*lines, *(paint("bad", f"  {clean(problem, 300)}") for problem in found["problems"])])
 
 
 def _compiled_tensor(tensor: Json) -> str:

@@ -207,7 +207,9 @@ class Target(_Section):
     """A board and the runtime it runs the model with."""
 
     board: Identifier
-    runtime: Literal["aot", "tflm"] = "aot"
+    runtime: Annotated[
+        Literal["aot", "tflm", "edgetpu"], Field(description="default: aot, and edgetpu for a board with an Edge TPU")
+    ] = "aot"
 
 
 class TflmOptions(_Section):
@@ -217,6 +219,31 @@ class TflmOptions(_Section):
         TflmLibrary | None,
         Field(description="a folder that is ready for PlatformIO, or an entry of lib_deps; default: the framework's"),
     ] = None
+
+
+class EdgeTpuSection(_Section):
+    """Of the edgetpu runtime: where the bundle runs, how the model is compiled, what is asked of the answers."""
+
+    host: Annotated[
+        str | None, Field(max_length=300, description="as ssh takes it, user@board; default: this computer")
+    ] = None
+    port: Annotated[int | None, Field(ge=1, le=65535, description="of ssh")] = None
+    folder: Annotated[str, Field(max_length=300, description="on the board, in its home")] = "tensorflash"
+    python: Annotated[str, Field(max_length=300, description="on the board")] = "python3"
+    device: Annotated[
+        Literal["auto", "edgetpu", "cpu"], Field(description="auto: the CPU where there is no Edge TPU")
+    ] = "auto"
+    segments: Annotated[int, Field(ge=1, le=16, description="for as many Edge TPUs")] = 1
+    min_runtime_version: Annotated[int | None, Field(ge=10, le=14, description="the oldest runtime to run it")] = None
+    timeout_s: Annotated[int, Field(ge=1, le=86_400, description="of one attempt of the compiler")] = 180
+    lsb: Annotated[
+        int, Field(ge=0, le=255, description="output codes may differ by so much, before a final SOFTMAX or LOGISTIC")
+    ] = 2
+    within_lsb: Annotated[float, Field(ge=0, le=1, description="the part of all codes that has to keep to it")] = 0.95
+    top1_agreement: Annotated[float, Field(ge=0, le=1, description="the part of samples with the host's top class")] = (
+        0.98
+    )
+    accuracy_drop: Annotated[float, Field(ge=0, le=1, description="below the host's on the test set")] = 0.01
 
 
 class VerifyOptions(_Section):
@@ -245,6 +272,7 @@ class Recipe(_Section):
     gate: Gate | None = None
     targets: Annotated[tuple[Target, ...], Field(strict=False, json_schema_extra={"minItems": 1})]
     verify: VerifyOptions = VerifyOptions()
+    edgetpu: EdgeTpuSection = EdgeTpuSection()
     tflm: TflmOptions = TflmOptions()
     labels: Annotated[tuple[str, ...], Field(strict=False, description="names of the classes, in order")] = ()
 
@@ -443,6 +471,7 @@ def _keys(where: tuple[str | int, ...]) -> list[str]:
         "gate": Gate,
         "targets": Target,
         "verify": VerifyOptions,
+        "edgetpu": EdgeTpuSection,
         "tflm": TflmOptions,
     }
     return list((sections[str(where[0])] if where else Recipe).model_fields)

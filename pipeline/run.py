@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from pipeline import (
     audit,
     build,
     golden,
+    graph_costs,
     interpreters,
     recipe,
     report,
@@ -45,6 +47,11 @@ from pipeline import (
 from pipeline import board as boards
 from pipeline.board import Board
 from pipeline.check import check_export
+from pipeline.edgetpu import target as edgetpu_target
+from pipeline.edgetpu.comparison import Bounds
+from pipeline.edgetpu.compiler import CompileOptions
+from pipeline.edgetpu.deploy import Place
+from pipeline.edgetpu.target import EdgeTpuOptions
 from pipeline.errors import RequestError
 from pipeline.golden import Golden
 from pipeline.model import Export, TensorSpec, Verdict
@@ -74,6 +81,7 @@ class RunResult:
     folder: Path
     trained: Trained
     targets: tuple[Mapping[str, Any], ...]
+    edgetpu: tuple[Mapping[str, Any], ...]
     steps: tuple[StepResult, ...]
     problems: tuple[str, ...]
     report: Path | None
@@ -89,6 +97,7 @@ class RunResult:
             "model": {"path": str(self.trained.model.path), "sha256": self.trained.model.sha256},
             "quantization": training.quantization_report(self.trained, self.recipe.gate),
             "targets": list(self.targets),
+            "edgetpu": list(self.edgetpu),
             "golden": next((str(s.path / "golden.npz") for s in self.steps if s.stage == "golden"), None),
             "projects": [str(s.path / "project") for s in self.steps if s.stage.startswith("firmware-")],
             "problems": list(self.problems),
@@ -123,15 +132,16 @@ def run_recipe(
     folder = out or Path("build") / request.name
     with Workspace(folder, force=force) as workspace:
         trained = training.train(request, workspace, progress)
-        steps, found = list(trained.steps), []
+        steps, found, corals = list(trained.steps), [], []
         problems: tuple[str, ...] = ()
         page = None
         if last >= STAGES.index("golden"):
             proof = _Proof(request, trained, workspace, progress, last)
-            found = [proof.target(board, runtime) for board, runtime in targets]
+            found = [proof.target(board, runtime) for board, runtime in targets if runtime != "edgetpu"]
+            corals = [proof.edgetpu(board, request) for board, runtime in targets if runtime == "edgetpu"]
             steps += proof.steps
         if last >= STAGES.index("report"):
-            whole = _report(request, trained, found, steps, targets)
+            whole = _report(request, trained, found, corals, steps, targets)
             page = folder / "report" / "report.html"
             report.write(whole, page.parent)
             problems = tuple(report.problems(whole))
@@ -140,20 +150,40 @@ def run_recipe(
         for t in found
         if t
     )
-    return RunResult(request, folder, trained, shown, tuple(steps), problems, page)
+    corals_shown = tuple(
+        {"board": t["board"]["id"], **{k: t[k] for k in ("runtime", "bundle", "compile_skipped", "device")}}
+        for t in corals
+        if t
+    )
+    return RunResult(request, folder, trained, shown, corals_shown, tuple(steps), problems, page)
 
 
 def _targets(request: Recipe, wanted: Sequence[str]) -> list[tuple[Board, str]]:
-    runtime = {target.board: target.runtime for target in reversed(request.targets)}
-    chosen = [(b, runtime.get(b, "aot")) for b in dict.fromkeys(wanted)]
-    chosen = chosen or [(target.board, target.runtime) for target in request.targets]
-    return [(boards.load(board), runtime) for board, runtime in chosen]
+    runtime = {t.board: t.runtime for t in reversed(request.targets) if "runtime" in t.model_fields_set}
+    chosen = [(b, runtime.get(b)) for b in dict.fromkeys(wanted)]
+    chosen = chosen or [(t.board, t.runtime if "runtime" in t.model_fields_set else None) for t in request.targets]
+    return [_target(boards.load(board), runtime) for board, runtime in chosen]
+
+
+def _target(board: Board, runtime: str | None) -> tuple[Board, str]:
+    """A board with the runtime that was named, or that it has by itself."""
+    has_edgetpu = board.edgetpu is not None
+    chosen = runtime or ("edgetpu" if has_edgetpu else "aot")
+    if has_edgetpu != (chosen == "edgetpu"):
+        raise RequestError(
+            f"{board.id} with the runtime {chosen}: "
+            + ("it has an Edge TPU and no firmware." if has_edgetpu else "it has no Edge TPU."),
+            hint="runtime: edgetpu" if has_edgetpu else "another runtime, or a board like coral_usb.",
+        )
+    return board, chosen
 
 
 def _require_tools(targets: Sequence[tuple[Board, str]], library: str | None) -> None:
     """What is missing is missed now, and not after training."""
     interpreters.require_tflm()
     for board, runtime in targets:
+        if runtime == "edgetpu":
+            continue
         require_tools(board)
         if runtime == "tflm":
             tflm_library.require(board, library)
@@ -187,6 +217,23 @@ class _Proof:
             return {}
         found = self._verified(export, board, made, truth)
         return _target_report(export, board, made, found)
+
+    def edgetpu(self, board: Board, request: Recipe) -> dict[str, Any]:
+        """One board with an Edge TPU, as the report has it; empty if the run stops before its verification."""
+        if self.last < STAGES.index("build"):
+            return {}
+        target = edgetpu_target.Target(self.workspace, board, _edgetpu_options(request), self.progress)
+        model, test = self.trained.model, self.trained.test if self.options.test_set else None
+        bundle, built = target.built(model, request.labels)
+        device: dict[str, Any] = {}
+        if self.last >= STAGES.index("verify"):
+            given = vectors.make(model, self.options.samples, self.options.seed)
+            host = None if test is None or test.golden is None else golden.load(test.golden, model)
+            device = target.tested(bundle, model, given, host, test.answers() if test and host else None)
+        self.steps += target.steps
+        about = {"id": board.id, "title": board.title}
+        built["bundle"]["path"] = os.path.relpath(built["bundle"]["path"], self.workspace.root)
+        return {"board": about, "runtime": "edgetpu", **built, "device": device} if device else {}
 
     def _golden(self, export: Export) -> StepResult:
         given = vectors.make(export.model, self.options.samples, self.options.seed)
@@ -277,6 +324,16 @@ class _Proof:
             "host_correct": right[1],
             "mismatched_samples": verdict.mismatched_samples,
         }
+
+
+def _edgetpu_options(request: Recipe) -> EdgeTpuOptions:
+    asked = request.edgetpu
+    return EdgeTpuOptions(
+        compile=CompileOptions(asked.segments, asked.min_runtime_version, asked.timeout_s),
+        place=Place(host=asked.host, port=asked.port, folder=asked.folder, python=asked.python),
+        device=asked.device,
+        bounds=Bounds(asked.lsb, asked.within_lsb, asked.top1_agreement, asked.accuracy_drop),
+    )
 
 
 def _test_digest(test: TestSet | None) -> str:
@@ -381,11 +438,14 @@ def _report(
     request: Recipe,
     trained: Trained,
     found: Sequence[dict[str, Any]],
+    corals: Sequence[dict[str, Any]],
     steps: Sequence[StepResult],
     targets: Sequence[tuple[Board, str]],
 ) -> dict[str, Any]:
     model = trained.model
-    first = found[0]
+    graph = tflite.read(model.path)
+    costs = {"macs": graph_costs.total_macs(graph), "weights_bytes": graph_costs.total_weight_bytes(graph)}
+    costs = found[0]["verify"] if found else costs
     return {
         "tensorflash": __version__,
         "recipe": {"name": request.name, "sha256": file_digest(request.source)},
@@ -394,15 +454,21 @@ def _report(
             "sha256": model.sha256,
             "inputs": [_tensor(spec) for spec in model.inputs],
             "outputs": [_tensor(spec) for spec in model.outputs],
-            "macs": first["verify"]["macs"],
-            "weights_bytes": first["verify"]["weights_bytes"],
+            "macs": costs["macs"],
+            "weights_bytes": costs["weights_bytes"],
             "file_bytes": model.path.stat().st_size,
         },
         "labels": list(request.labels),
         "quantization": training.quantization_report(trained, request.gate),
         "targets": [{**target, "ladder": _ladder(target, found)} for target in found],
+        **({"edgetpu": list(corals)} if corals else {}),
         "versions": _versions(trained),
-        "tools": {name: version for board, _ in targets for name, version in _tools(board).items()},
+        "tools": {
+            name: version
+            for board, runtime in targets
+            if runtime != "edgetpu"
+            for name, version in _tools(board).items()
+        },
         "hashes": {
             f"{step.stage}/{name}": sha256
             for step in steps
