@@ -193,6 +193,24 @@ static void run_last_channel(const struct tile *tile, const int8_t *weights, int
 
 /* Groups of four codes, + 128 and doubled, into a column: bytes 0 and 2, then 1 and 3. Returns the column's next group. */
 static uint32_t *expand(const int8_t *codes, int32_t groups, uint32_t *column) {
+#ifdef TFLASH_DSP_ASM
+  if (groups > 0) {
+    uint32_t word;
+    uint32_t even;
+    __asm volatile(
+        "1:\n"
+        "ldr %0, [%2], #4\n"
+        "eor %0, %0, #0x80808080\n"
+        "and %1, %5, %0, lsl #1\n"
+        "and %0, %5, %0, lsr #7\n"
+        "strd %1, %0, [%3], #24\n"
+        "subs %4, %4, #1\n"
+        "bne 1b"
+        : "=&r"(word), "=&r"(even), "+r"(codes), "+r"(column), "+r"(groups)
+        : "r"(0x01FE01FEu)
+        : "cc", "memory");
+  }
+#else
   for (; groups > 0; --groups) {
     const uint32_t word = tflash_load_word(codes) ^ 0x80808080u;
     column[0] = word << 1 & 0x01FE01FEu;
@@ -200,10 +218,11 @@ static uint32_t *expand(const int8_t *codes, int32_t groups, uint32_t *column) {
     column += STRIDE;
     codes += 4;
   }
+#endif
   return column;
 }
 
-static uint32_t *fill(int32_t code, int32_t groups, uint32_t *column) {
+__attribute__((noinline)) static uint32_t *fill(int32_t code, int32_t groups, uint32_t *column) {
   const uint32_t twice = (uint32_t)(2 * (code + 128)) * 0x10001u;
   for (; groups > 0; --groups) {
     column[0] = twice;
@@ -255,18 +274,13 @@ static void gather_groups(const struct tflash_conv_2d_s8_dsp_params *p, const st
 }
 
 static int8_t *copy(int8_t *to, const int8_t *from, int32_t count) {
-  for (; count >= 4; count -= 4) {
-    tflash_store_word(to, tflash_load_word(from));
-    to += 4;
-    from += 4;
-  }
   for (; count > 0; --count) {
     *to++ = *from++;
   }
   return to;
 }
 
-static int8_t *repeat(int8_t *to, int32_t code, int32_t count) {
+__attribute__((noinline)) static int8_t *repeat(int8_t *to, int32_t code, int32_t count) {
   for (; count > 0; --count) {
     *to++ = (int8_t)code;
   }
@@ -288,6 +302,35 @@ static void gather_codes(const struct tflash_conv_2d_s8_dsp_params *p, const str
   }
 }
 
+/* The window of an output pixel into a column. */
+static void gather(const struct tflash_conv_2d_s8_dsp_params *p, const int8_t *input, int32_t pixel, int8_t *codes,
+                   uint32_t *column) {
+  const struct place place = place_of(p, input, pixel);
+  const int32_t outside = (place.before | place.after) != 0;
+  const int32_t row_codes = p->filter_width * p->input_channels;
+  const int32_t groups = (p->filter_height * row_codes + 3) >> 2;
+  if ((p->input_channels & 3) == 0 || (!outside && (row_codes & 3) == 0)) {
+    gather_groups(p, &place, column);
+    return;
+  }
+  if (!outside && place.y >= 0 && place.y + p->filter_height < p->input_height) {
+    /* All inside, and another row below: whole words, each row over the excess of the one before. */
+    const int32_t input_row = p->input_width * p->input_channels;
+    const int8_t *row = place.input + place.y * input_row + place.x * p->input_channels;
+    int8_t *to = codes;
+    for (int32_t left = p->filter_height; left > 0; --left) {
+      for (int32_t i = 0; i < row_codes; i += 4) {
+        tflash_store_word(to + i, tflash_load_word(row + i));
+      }
+      to += row_codes;
+      row += input_row;
+    }
+  } else {
+    gather_codes(p, &place, codes);
+  }
+  (void)expand(codes, groups, column);
+}
+
 void tflash_conv_2d_s8_dsp(const struct tflash_conv_2d_s8_dsp_params *p, const int8_t *input, int8_t *output) {
   const int32_t depth = p->filter_height * p->filter_width * p->input_channels;
   const int32_t groups = (depth + 3) >> 2;
@@ -295,6 +338,8 @@ void tflash_conv_2d_s8_dsp(const struct tflash_conv_2d_s8_dsp_params *p, const i
   const int32_t channels = p->output_channels;
   uint32_t *columns = (uint32_t *)p->scratch;
   int8_t *codes = (int8_t *)(columns + STRIDE * groups);
+  /* 1 x 1 at a stride of 1: a window is a pixel of the input. */
+  const int32_t dense = depth == p->input_channels && (depth & 3) == 0 && p->stride_height * p->stride_width == 1;
   /* Three pixels at a time, the last three overlapping those before; of one or two pixels each thrice. */
   const int32_t step = pixels >= PIXELS ? PIXELS : 1;
   struct tile tile = {
@@ -309,17 +354,15 @@ void tflash_conv_2d_s8_dsp(const struct tflash_conv_2d_s8_dsp_params *p, const i
       .codes = p->codes,
       .pairs = channels >> 1,
   };
-  for (int32_t i = 0; i < pixels; i += step) {
-    const int32_t first = i + step <= pixels ? i : pixels - step;
-    for (int32_t pixel = 0; pixel < PIXELS; ++pixel) {
-      const struct place place = place_of(p, input, first + (step == PIXELS ? pixel : 0));
-      uint32_t *column = columns + 2 * pixel;
-      const int32_t outside = (place.before | place.after) != 0;
-      if ((p->input_channels & 3) == 0 || (!outside && (p->filter_width * p->input_channels & 3) == 0)) {
-        gather_groups(p, &place, column);
+  for (int32_t done = 0; done < pixels; done += step) {
+    const int32_t first = done + step <= pixels ? done : pixels - step;
+    for (int32_t i = 0; i < PIXELS; ++i) {
+      const int32_t pixel = first + (step == PIXELS ? i : 0);
+      uint32_t *column = columns + 2 * i;
+      if (dense) {
+        (void)expand(input + pixel * depth, groups, column);
       } else {
-        gather_codes(p, &place, codes);
-        (void)expand(codes, groups, column);
+        gather(p, input, pixel, codes, column);
       }
     }
     tile.output = output + first * channels;

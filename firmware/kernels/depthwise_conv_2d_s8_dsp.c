@@ -10,14 +10,16 @@
  * Lines and their positions are rows and columns, or columns and rows: whichever way there are more outputs in a line.
  * Bit-exact with: TFLM's DEPTHWISE_CONV_2D reference kernel (double rounding).
  * Overflow: partial sums may wrap around; aot/packing.py proves that the whole, doubled, is an int32.
- * Scratch: one channel of the input with its padding as int16 (a plane), and a filter of int16 pairs.
- * The output may be the input where depth_multiplier is 1 and it is not larger: a channel is read as a whole before it
- * is written, and each channel has its own bytes modulo the number of channels.
+ * Scratch: two channels of the input with their padding as int16 (planes), and a filter of int16 pairs.
+ * The output may be the input where depth_multiplier is 1 and it is not larger: channels are read as a whole before they
+ * are written, and each channel has its own bytes modulo the number of channels.
  *
  * In a plane the positions of a line are neighbours, so that SMLAD takes two taps at once. With a 3 x 3 filter two
  * outputs share their loads: 36 instructions, 18 products. On a Cortex-M4 the loads are of one cycle in a row of them
  * and of two else, all words aligned; the loops are 150 and 110 bytes. On a Cortex-M7 loads pair with SMLAD. */
 #include "depthwise_conv_2d_s8_dsp.h"
+
+#include <stddef.h>
 
 #include "dsp.h"
 
@@ -209,35 +211,46 @@ static void run_any(const struct tflash_depthwise_conv_2d_s8_dsp_params *p, int3
   }
 }
 
+static uint32_t load_half(const int8_t *from) {
+  uint16_t half;
+  memcpy(&half, from, sizeof half);
+  return half;
+}
+
 static int32_t lesser(int32_t a, int32_t b) {
   return a < b ? a : b;
 }
 
-/* One channel of the input into the inside of the plane. */
-static void gather(const struct tflash_depthwise_conv_2d_s8_dsp_params *p, const int8_t *input, int16_t *plane) {
+/* One channel of the input into the inside of its plane; where second is not NULL, the next channel into that. */
+static void gather(const struct tflash_depthwise_conv_2d_s8_dsp_params *p, const int8_t *input, int16_t *plane,
+                   int16_t *second) {
   const int32_t lines = lesser(p->plane_lines - p->pad_before_lines, p->input_lines);
   const int32_t positions = lesser(p->plane_positions - p->pad_before_positions, p->input_positions);
   const int32_t step = p->input_position_step;
-  plane += p->pad_before_lines * p->plane_positions + p->pad_before_positions;
+  const int32_t inside = p->pad_before_lines * p->plane_positions + p->pad_before_positions;
   for (int32_t y = 0; y < lines; ++y) {
-    const int8_t *from = input;
-    int16_t *to = plane;
+    const int8_t *from = input + y * p->input_line_step;
+    const int32_t at = inside + y * p->plane_positions;
+    int16_t *to = plane + at;
     int32_t left = positions;
-    for (; left >= 4; left -= 4) {
-      to[0] = from[0];
-      to[1] = from[step];
-      from += 2 * step;
-      to[2] = from[0];
-      to[3] = from[step];
-      from += 2 * step;
-      to += 4;
+    if (second != NULL) {
+      int16_t *to_second = second + at;
+      for (; left >= 2; left -= 2) {
+        const uint32_t word = load_half(from) | load_half(from + step) << 16;
+        tflash_store_word(to, tflash_sxtb16(word));
+        tflash_store_word(to_second, tflash_sxtb16_odd(word));
+        from += 2 * step;
+        to += 2;
+        to_second += 2;
+      }
+      if (left > 0) {
+        *to_second = from[1];
+      }
     }
     for (; left > 0; --left) {
       *to++ = *from;
       from += step;
     }
-    input += p->input_line_step;
-    plane += p->plane_positions;
   }
 }
 
@@ -248,9 +261,9 @@ void tflash_depthwise_conv_2d_s8_dsp(const struct tflash_depthwise_conv_2d_s8_ds
   const int32_t plane_words = p->plane_lines * p->plane_positions >> 1;
   const int32_t is_3x3 = p->filter_lines == 3 && p->filter_positions == 3 && p->position_stride <= 2;
   const int32_t by_2 = p->position_stride == 2;
-  uint32_t *plane = (uint32_t *)p->scratch;
+  uint32_t *const planes = (uint32_t *)p->scratch;
+  uint32_t *const filter = planes + 2 * plane_words + 1;
   struct channel_3x3 c = {
-      .plane = plane,
       .line_bytes = 2 * p->plane_positions,
       .output_position_step = p->output_position_step,
       .turns = by_2 ? p->output_positions : p->output_positions >> 1,
@@ -260,14 +273,21 @@ void tflash_depthwise_conv_2d_s8_dsp(const struct tflash_depthwise_conv_2d_s8_ds
       .output_line_step = p->output_line_step,
   };
 
-  for (int32_t i = 0; i <= plane_words; ++i) { /* one more, which an odd last tap reads */
-    plane[i] = pair(p->pad_code, p->pad_code);
+  for (int32_t i = 0; i <= 2 * plane_words; ++i) { /* one more, which an odd last tap reads */
+    planes[i] = pair(p->pad_code, p->pad_code);
   }
   for (int32_t b = 0; b < p->batches; ++b) {
     const int8_t *weights = p->weights;
+    const uint32_t *plane = planes;
+    int32_t i = 0; /* the input channel, and which of its output channels this is */
+    int32_t m = 0;
     for (int32_t o = 0; o < channels; ++o) {
-      if (p->depth_multiplier == 1 || o % p->depth_multiplier == 0) {
-        gather(p, input++, (int16_t *)(void *)plane);
+      if (m == 0) {
+        if ((i & 1) == 0) {
+          gather(p, input + i, (int16_t *)(void *)planes,
+                 i + 1 < p->input_channels ? (int16_t *)(void *)(planes + plane_words) : NULL);
+        }
+        plane = planes + (i & 1) * plane_words;
       }
       if (is_3x3 && p->codes[o] >= 0) {
         for (int32_t line = 0; line < 3; ++line) {
@@ -275,6 +295,7 @@ void tflash_depthwise_conv_2d_s8_dsp(const struct tflash_depthwise_conv_2d_s8_ds
           c.filter[line][0] = pair(2 * w[0], 2 * w[1]);
           c.filter[line][1] = pair(2 * w[1], 2 * w[2]);
         }
+        c.plane = plane;
         c.output = output + o;
         c.code = p->codes[o];
         c.multiplier = p->multipliers[o];
@@ -286,11 +307,15 @@ void tflash_depthwise_conv_2d_s8_dsp(const struct tflash_depthwise_conv_2d_s8_ds
           run_3x3(&c);
         }
       } else {
-        run_any(p, o, weights, (const int16_t *)(const void *)plane, plane + plane_words + 1, output + o);
+        run_any(p, o, weights, (const int16_t *)(const void *)plane, filter, output + o);
       }
       weights += p->filter_lines * p->filter_positions;
+      if (++m == p->depth_multiplier) {
+        m = 0;
+        ++i;
+      }
     }
-    input += (p->input_lines * p->input_positions - 1) * p->input_channels;
+    input += p->input_lines * p->input_positions * p->input_channels;
     output += sample;
   }
   tflash_clamp_codes(output - p->batches * sample, p->batches * sample, p->activation_min, p->activation_max);

@@ -143,7 +143,7 @@ def _dsp(layer: Conv2d) -> Step:
             Constant("multipliers", packing.mantissas(layer.multipliers, channels)),
             Constant("codes", packing.shift_codes(layer.multipliers, channels)),
         ),
-        scratch_bytes=24 * groups + (0 if whole_groups else 4 * groups),
+        scratch_bytes=24 * groups + (0 if whole_groups else 4 * groups + 4),
         macs=layer.macs,
     )
 

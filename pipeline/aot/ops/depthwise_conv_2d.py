@@ -12,9 +12,11 @@ from pipeline.aot.ops.window import Window, windows
 from pipeline.aot.steps import Constant, Core, Ref, Scratch, Step, refuse
 from pipeline.aot.variants import Variant, choose, no_obstacle
 from pipeline.fixedpoint import Multiplier
+from pipeline.model import Array
 from pipeline.tflite import Graph, Op
 
 _CHANNEL_AXIS = 3
+INT16_MAX = 32_767
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +183,7 @@ def _dsp(layer: DepthwiseConv2d) -> Step:
             Constant("multipliers", packing.mantissas(layer.multipliers, channels)),
             Constant("codes", packing.shift_codes(layer.multipliers, channels)),
         ),
-        scratch_bytes=2 * plane_lines * plane_positions + 4 + 4 * filter_words,
+        scratch_bytes=4 * plane_lines * plane_positions + 4 + 4 * filter_words,
         in_place=0 if layer.depth_multiplier == 1 else None,
         macs=layer.macs,
     )
@@ -193,6 +195,20 @@ def _mve_obstacle(layer: DepthwiseConv2d) -> str | None:
     if (layer.vertical.dilation, layer.horizontal.dilation) != (1, 1):
         return f"a dilation of {layer.vertical.dilation} x {layer.horizontal.dilation}"
     return None
+
+
+def _taps_together(weights: Array) -> int:
+    """How many neighbouring products of a row of weights [height, width, channels], 3 at most, add up to an int16."""
+    largest = np.maximum(127 * weights.astype(np.int64), -128 * weights.astype(np.int64))
+    smallest = np.minimum(127 * weights.astype(np.int64), -128 * weights.astype(np.int64))
+    width = weights.shape[1]
+    for taps in range(min(3, width), 1, -1):
+        starts = range(width - taps + 1)
+        highest = max(int(largest[:, at : at + taps].sum(axis=1).max()) for at in starts)
+        lowest = min(int(smallest[:, at : at + taps].sum(axis=1).min()) for at in starts)
+        if highest <= INT16_MAX and lowest >= -INT16_MAX - 1:
+            return taps
+    return 1
 
 
 def _mve(layer: DepthwiseConv2d) -> Step:
@@ -208,6 +224,7 @@ def _mve(layer: DepthwiseConv2d) -> Step:
         params={
             **{name: value for name, value in params.items() if name not in unused},
             "pad_code": layer.operands.source.zero_point,
+            "taps_together": _taps_together(packing.weights_of(layer.operands)[0]),
             "scratch": Scratch(),
         },
         constants=constants,
@@ -217,7 +234,7 @@ def _mve(layer: DepthwiseConv2d) -> Step:
 
 
 VARIANTS: tuple[Variant[DepthwiseConv2d], ...] = (
-    Variant("depthwise_conv_2d_s8_mve", "mve", "VMULLB and VMULLT on 8 channels x 2 pixels", _mve_obstacle, _mve),
+    Variant("depthwise_conv_2d_s8_mve", "mve", "VMULLB and VMULLT on 16 or 8 channels at once", _mve_obstacle, _mve),
     Variant(
         "depthwise_conv_2d_s8_dsp",
         "dsp",
