@@ -26,16 +26,15 @@
 /* Three pixels by an even number of channels. The assembly knows the order of the fields. */
 struct tile {
   const uint32_t *columns;
+  uint32_t skip; /* groups of four codes in the first turn of the inner loop that do not exist, 0..3 */
   const uint32_t *columns_end;
-  uint32_t skip; /* groups of four codes in the last turn of the inner loop that do not exist, 0..3 */
   int32_t output_step; /* from one pixel to the next */
   int32_t doubled_zero;
-  const int8_t *weights;
+  const int8_t *weights_end; /* at least one pair behind their start */
   const int32_t *bias;
   const int32_t *multipliers;
   const int8_t *codes;
   int8_t *output;
-  int32_t pairs; /* of channels, at least 1 */
 };
 
 #ifdef TFLASH_DSP_ASM
@@ -70,29 +69,30 @@ struct tile {
   "smmlar " t ", " t ", " multiplier ", r12\n"       \
   "ssat " t ", #8, " t "\n"
 
-/* A channel of three pixels: to r0, r0 + step and r0 + 2 * step. lr is free for the first, then it is the step. */
-#define CHANNEL(requantize, acc0, acc1, acc2, multiplier, code, offset) \
-  requantize(acc0, "lr", multiplier, code)                              \
-  "strb lr, [r0]\n"                                                     \
-  "ldr lr, [sp, #12]\n"                                                 \
-  requantize(acc1, acc0, multiplier, code)                              \
-  "strb " acc0 ", [r0, lr]\n"                                           \
-  requantize(acc2, acc1, multiplier, code)                              \
+/* A channel of three pixels: to r0, r0 + step and r0 + 2 * step. lr is the step, free before `step` loads it. */
+#define CHANNEL(requantize, acc0, acc1, acc2, multiplier, code, free, step) \
+  requantize(acc0, free, multiplier, code)                                  \
+  "strb " free ", [r0]\n" step                                              \
+  requantize(acc1, acc0, multiplier, code)                                  \
+  "strb " acc0 ", [r0, lr]\n"                                               \
+  requantize(acc2, acc1, multiplier, code)                                  \
   "strb " acc1 ", [r0, lr, lsl #1]\n"
+#define FIRST(requantize) CHANNEL(requantize, "r2", "r4", "r6", "r8", "r10", "lr", "ldr lr, [sp, #12]\n")
+#define SECOND(requantize) CHANNEL(requantize, "r3", "r5", "r7", "r9", "r11", "r2", "")
 
 /* r0: columns, then output; r1: weights; r2..r7: sums of (pixel 0, channel 0), (0, 1), (1, 0), ..
  * On the stack lies the struct, with the address to enter the inner loop at instead of skip. */
-__attribute__((naked, noinline)) static void run_tile(__attribute__((unused)) const struct tile *tile) {
+__attribute__((naked, noinline)) static void run_tile(__attribute__((unused)) const struct tile *tile,
+                                                      __attribute__((unused)) const int8_t *weights) {
   __asm(
       "push {r4-r11, lr}\n"
       "sub sp, sp, #44\n"
-      "ldm r0, {r1-r11}\n"
+      "ldm r0, {r2-r11}\n"
       "adr r12, 2f\n"
       "mov r0, #80\n"
       "mla r3, r3, r0, r12\n"
       "orr r3, r3, #1\n"
-      "stm sp, {r1-r11}\n"
-      "mov r1, r6\n"
+      "stm sp, {r2-r11}\n"
       "1:\n"
       "ldr r12, [sp, #24]\n"
       "ldrd r2, r3, [r12], #8\n"
@@ -101,21 +101,18 @@ __attribute__((naked, noinline)) static void run_tile(__attribute__((unused)) co
       "mov r5, r3\n"
       "mov r6, r2\n"
       "mov r7, r3\n"
-      "ldr r0, [sp]\n"
-      "ldr r12, [sp, #8]\n"
+      "ldrd r0, r12, [sp]\n"
       "bx r12\n"
       ".balign 4\n"
       "2:\n"
       GROUP GROUP GROUP GROUP
-      "ldr r12, [sp, #4]\n"
+      "ldr r12, [sp, #8]\n"
       "cmp r0, r12\n"
       "bne 2b\n"
-      "ldr r12, [sp, #28]\n"
+      "ldrd r12, lr, [sp, #28]\n"
       "ldrd r8, r9, [r12], #8\n"
-      "str r12, [sp, #28]\n"
-      "ldr r12, [sp, #32]\n"
-      "ldrh r11, [r12], #2\n"
-      "str r12, [sp, #32]\n"
+      "ldrh r11, [lr], #2\n"
+      "strd r12, lr, [sp, #28]\n"
       "sxtb r10, r11\n"
       "sxtb r11, r11, ror #8\n"
       "ldr r0, [sp, #36]\n"
@@ -125,38 +122,36 @@ __attribute__((naked, noinline)) static void run_tile(__attribute__((unused)) co
       "cmp r10, #0\n"
       "blt 5f\n"
       "lsl r12, r12, r10\n"
-      CHANNEL(REQUANTIZE, "r2", "r4", "r6", "r8", "r10", "0")
+      FIRST(REQUANTIZE)
       "3:\n"
       "add r0, r0, #1\n"
       "ldr r12, [sp, #16]\n"
       "cmp r11, #0\n"
       "blt 6f\n"
       "lsl r12, r12, r11\n"
-      CHANNEL(REQUANTIZE, "r3", "r5", "r7", "r9", "r11", "1")
+      SECOND(REQUANTIZE)
       "4:\n"
-      "ldr r12, [sp, #40]\n"
-      "subs r12, r12, #1\n"
-      "str r12, [sp, #40]\n"
+      "ldr r12, [sp, #20]\n"
+      "cmp r1, r12\n"
       "bne 1b\n"
       "add sp, sp, #44\n"
       "pop {r4-r11, pc}\n"
       "5:\n"
       "mvn r10, r10\n"
       "asr r12, r12, #1\n"
-      CHANNEL(REQUANTIZE_LEFT, "r2", "r4", "r6", "r8", "r10", "0")
+      FIRST(REQUANTIZE_LEFT)
       "b 3b\n"
       "6:\n"
       "mvn r11, r11\n"
       "asr r12, r12, #1\n"
-      CHANNEL(REQUANTIZE_LEFT, "r3", "r5", "r7", "r9", "r11", "1")
+      SECOND(REQUANTIZE_LEFT)
       "b 4b\n");
 }
 
 #else
 
-static void run_tile(const struct tile *tile) {
-  const int8_t *weights = tile->weights;
-  for (int32_t pair = 0; pair < tile->pairs; ++pair) {
+static void run_tile(const struct tile *tile, const int8_t *weights) {
+  for (int32_t pair = 0; weights < tile->weights_end; ++pair) {
     for (int32_t channel = 2 * pair; channel < 2 * pair + 2; ++channel) {
       for (int32_t pixel = 0; pixel < PIXELS; ++pixel) {
         const int8_t *w = weights + 4 * (channel & 1);
@@ -348,11 +343,10 @@ void tflash_conv_2d_s8_dsp(const struct tflash_conv_2d_s8_dsp_params *p, const i
       .skip = (uint32_t)-groups & 3u,
       .output_step = step == PIXELS ? channels : 0,
       .doubled_zero = p->doubled_zero,
-      .weights = p->weights,
+      .weights_end = p->weights + (channels >> 1) * groups * 8,
       .bias = p->bias,
       .multipliers = p->multipliers,
       .codes = p->codes,
-      .pairs = channels >> 1,
   };
   for (int32_t done = 0; done < pixels; done += step) {
     const int32_t first = done + step <= pixels ? done : pixels - step;
@@ -366,8 +360,8 @@ void tflash_conv_2d_s8_dsp(const struct tflash_conv_2d_s8_dsp_params *p, const i
       }
     }
     tile.output = output + first * channels;
-    if (tile.pairs > 0) {
-      run_tile(&tile);
+    if (channels > 1) {
+      run_tile(&tile, p->weights);
     }
     if ((channels & 1) != 0) {
       run_last_channel(&tile, p->weights + (channels - 1) * groups * 4, channels - 1);
