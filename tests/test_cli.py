@@ -18,7 +18,7 @@ from pipeline import __version__, cli
 from pipeline.errors import BoardError, BudgetError, DeviceError, GateError, ModelError, ToolError, UnsupportedError
 from tests.tflite_builder import TfliteBuilder
 
-COMMANDS = ("run", "verify", "project", "check", "inspect", "boards", "doctor")
+COMMANDS = ("run", "verify", "project", "check", "inspect", "edgetpu", "boards", "doctor")
 HEAVY = {"numpy", "tflite", "flatbuffers", "jinja2", "pydantic", "yaml", "rich", "serial", "elftools", "platformio",
          "tensorflow", "tf_keras", "keras"}  # fmt: skip
 TENSORFLOW = {"tensorflow", "tf_keras", "keras", "tensorflow_model_optimization"}

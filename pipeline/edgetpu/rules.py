@@ -428,10 +428,12 @@ CONDITIONS: Mapping[str, Callable[[OpFacts, Any], bool | None]] = {
     "grouped": lambda op, _: _grouped(op),
     # Input scale * input scale / output scale of a multiplication.
     "rescale_at_least": _rescale,
-    # Elements of the largest computed tensor; vectors in the output (elements but for the last dimension).
+    # Elements of the largest computed tensor; vectors in the output (elements but for the last dimension); how many
+    # dimensions of an output are larger than 1; the last dimension changes.
     "elements_over": lambda op, count: op.largest > count,
     "rows_over": lambda op, count: any(_rows(t.shape) > count for t in op.outputs),
     "alpha_rows_over": lambda op, count: len(op.inputs) > 1 and _rows(op.inputs[1].shape) > count,
+    "output_dimensions_over": lambda op, count: any(sum(size > 1 for size in t.shape) > count for t in op.outputs),
     "moves_channels": lambda op, _: bool(
         op.inputs and op.outputs and op.inputs[0].shape[-1:] != op.outputs[0].shape[-1:]
     ),
