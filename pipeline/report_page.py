@@ -10,6 +10,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from pipeline.edgetpu import page as edgetpu_page
+
 Json = Mapping[str, Any]
 
 MATRIX_CLASSES = 40  # a larger confusion matrix is a list of the most frequent mistakes
@@ -29,6 +31,7 @@ def render(report: Json, problems: Sequence[str]) -> str:
         verdict=_verdict(report, problems),
         accuracy=None if report["quantization"] is None else _accuracy(report),
         targets=[_target(target, number) for number, target in enumerate(report["targets"], 1)],
+        corals=[edgetpu_page.shown(target) for target in report.get("edgetpu", ())],
         timing=_timing(report["timing"]),
     )  # fmt: skip
 
@@ -130,6 +133,9 @@ def _verdict(report: Json, problems: Sequence[str]) -> dict[str, Any]:
     """The page's first words, and the figures beside them."""
     targets = report["targets"]
     wrong = [target for target in targets if not target["exact"]]
+    corals = report.get("edgetpu", ())
+    if corals and not targets:
+        return {**edgetpu_page.verdict(corals, problems), "tiles": _tiles(report)}
     if not targets:
         title, state = ("No board was asked", "idle") if not problems else ("Not good enough", "bad")
     elif wrong:

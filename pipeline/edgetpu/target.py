@@ -71,7 +71,8 @@ def compile_checked(
                 try:
                     part["inspection"] = inspection.inspect(package.read(segment.path))
                 except ModelError as error:
-                    result["disagreements"].append(f"{segment.path.name}: its package cannot be read: {error.message}")
+                    why = error.message.removeprefix(f"{segment.path}: ")
+                    result["disagreements"].append(f"{segment.path.name}: its package cannot be read: {why}")
     return found, result
 
 
@@ -264,7 +265,7 @@ class Target:
         except ToolError as error:
             if options.command is not None:
                 raise
-            return None, f"{error.message} {error.hint or ''}".strip()
+            return None, f"{error.message} `tensorflash edgetpu compile` says how to get it."
 
         def run(folder: Path) -> None:
             _, result = compile_checked([model], options, folder / "compiled", self.progress)
