@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from pipeline.aot import Core, export
 from tests.kernels.batch import CORTEX_M4, CORTEX_M7, HOST, Case, Target, case_count, check
 from tests.kernels.test_conv_2d_s8 import conv_2d_case
 from tests.kernels.test_depthwise_conv_2d_s8 import depthwise_conv_2d_case
+from tests.kernels.test_elementwise_s8 import elementwise_case
 from tests.kernels.test_fully_connected_s8 import fully_connected_case
 from tests.kernels.test_mve import wide_conv_2d_case, wide_depthwise_conv_2d_case
 from tests.kernels.test_networks import network_case
@@ -29,6 +31,7 @@ TARGETS = [
 ]
 
 CASES: dict[str, tuple[Callable[[int], Case], ...]] = {
+    "add_s8_dsp": (partial(elementwise_case, "ADD"),),
     "conv_2d_s8_dsp": (conv_2d_case, wide_conv_2d_case),
     "depthwise_conv_2d_s8_dsp": (depthwise_conv_2d_case, wide_depthwise_conv_2d_case),
     "fully_connected_s8_dsp": (fully_connected_case,),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from pipeline.aot import packing
 from pipeline.aot.requantization import checked_multiplier, fused_range, prove_no_overflow
 from pipeline.aot.steps import Core, ParamValue, Step, portable_reason, quantized_input, quantized_output, refuse
 from pipeline.aot.variants import Variant, choose, no_obstacle
@@ -141,8 +142,49 @@ def _loops(
     )
 
 
+def _add_dsp_obstacle(step: Step) -> str | None:
+    shape, first, second = (step.params[name] for name in ("shape", "strides1", "strides2"))
+    if not (isinstance(shape, tuple) and shape[:3] == (1, 1, 1) and first == second):
+        return "an input that repeats"
+    shift = step.params["output_shift"]
+    if not isinstance(shift, int) or not 1 <= -shift <= packing.LARGEST_RIGHT_SHIFT:
+        return f"a shift of the sum by {shift}"
+    return None
+
+
+def _add_dsp(step: Step) -> Step:
+    """add_s8 with its operands sorted by scale: the larger scale's multiplier is 1/2, which a shift does."""
+    params = {name: value for name, value in step.params.items() if isinstance(value, int)}
+    shape = step.params["shape"]
+    coarse, fine = ("1", "2") if (params["multiplier1"], params["shift1"]) == (1 << 30, 0) else ("2", "1")
+    right = -params[f"shift{fine}"]
+    left = _LEFT_SHIFT + 1  # the accumulator, doubled
+    if right == 0:  # the same scale: 1/2 once more, with a bit that the right shift takes away again
+        left, right = left + 1, 1
+    return replace(
+        step,
+        kernel="add_s8_dsp",
+        inputs=step.inputs if coarse == "1" else step.inputs[::-1],
+        in_place=step.in_place if coarse == "1" or step.in_place is None else 1 - step.in_place,
+        params={
+            "count": shape[3] if isinstance(shape, tuple) else 0,
+            "offset": params[f"offset{coarse}"] << _LEFT_SHIFT,
+            "fine_offset": params[f"offset{fine}"] << left,
+            "fine_multiplier": params[f"multiplier{fine}"],
+            "multiplier": params["output_multiplier"],
+            "doubled_zero": 2 * params["output_offset"] + 1,
+            "fine_left": left,
+            "fine_right": right,
+            "code": -params["output_shift"] - 1,
+            "activation_min": params["activation_min"],
+            "activation_max": params["activation_max"],
+        },
+    )
+
+
 ADD_VARIANTS: tuple[Variant[Step], ...] = (
     Variant("add_s8_mve", "mve", "four sums at once", no_obstacle, lambda step: replace(step, kernel="add_s8_mve")),
+    Variant("add_s8_dsp", "dsp", "SMMLAR, one multiplication an operand less", _add_dsp_obstacle, _add_dsp),
     Variant("add_s8", "", "portable C", no_obstacle, lambda step: step),
 )
 
