@@ -6,7 +6,7 @@
  *   weights  int8, depth = filter size rounded up to 4 with zeros; of two channels a word of four each in turn,
  *            an odd last channel on its own
  *   bias     [output_channels] int32, twice (bias - (128 + zero point) * sum_k weights[o][k])
- *   multipliers, codes  [output_channels], as tflash_requantize_twice (dsp.h) wants them
+ *   multipliers, codes  [output_channels], as tflash_requantize_twice wants them, codes in nibbles (dsp.h)
  *   output   [batches][output_height][output_width][output_channels]   int8
  * Bit-exact with: TFLM's CONV_2D reference kernel (double rounding).
  * Overflow: partial sums may wrap around; aot/packing.py proves that the whole, doubled, is an int32.
@@ -33,8 +33,9 @@ struct tile {
   const int8_t *weights_end; /* at least one pair behind their start */
   const int32_t *bias;
   const int32_t *multipliers;
-  const int8_t *codes;
+  const uint8_t *codes;
   int8_t *output;
+  int32_t code_base;
 };
 
 #ifdef TFLASH_DSP_ASM
@@ -87,12 +88,12 @@ __attribute__((naked, noinline)) static void run_tile(__attribute__((unused)) co
   __asm(
       "push {r4-r11, lr}\n"
       "sub sp, sp, #44\n"
-      "ldm r0, {r2-r11}\n"
-      "adr r12, 2f\n"
+      "ldm r0, {r2-r12}\n"
+      "adr lr, 2f\n"
       "mov r0, #80\n"
-      "mla r3, r3, r0, r12\n"
+      "mla r3, r3, r0, lr\n"
       "orr r3, r3, #1\n"
-      "stm sp, {r2-r11}\n"
+      "stm sp, {r2-r12}\n"
       "1:\n"
       "ldr r12, [sp, #24]\n"
       "ldrd r2, r3, [r12], #8\n"
@@ -111,10 +112,12 @@ __attribute__((naked, noinline)) static void run_tile(__attribute__((unused)) co
       "bne 2b\n"
       "ldrd r12, lr, [sp, #28]\n"
       "ldrd r8, r9, [r12], #8\n"
-      "ldrh r11, [lr], #2\n"
+      "ldrb r11, [lr], #1\n"
       "strd r12, lr, [sp, #28]\n"
-      "sxtb r10, r11\n"
-      "sxtb r11, r11, ror #8\n"
+      "ldr r12, [sp, #40]\n"
+      "and r10, r11, #15\n"
+      "add r10, r10, r12\n"
+      "add r11, r12, r11, lsr #4\n"
       "ldr r0, [sp, #36]\n"
       "add lr, r0, #2\n"
       "str lr, [sp, #36]\n"
@@ -162,7 +165,9 @@ static void run_tile(const struct tile *tile, const int8_t *weights) {
           w += 8;
         }
         tile->output[pixel * tile->output_step + channel] =
-            tflash_requantize_twice(acc, tile->multipliers[channel], tile->codes[channel], tile->doubled_zero);
+            tflash_requantize_twice(
+                acc, tile->multipliers[channel], tflash_shift_code(tile->codes, channel, tile->code_base),
+                tile->doubled_zero);
       }
     }
     weights += (tile->columns_end - tile->columns) / STRIDE * 8;
@@ -182,7 +187,9 @@ static void run_last_channel(const struct tile *tile, const int8_t *weights, int
       w += 4;
     }
     tile->output[pixel * tile->output_step + channel] =
-        tflash_requantize_twice(acc, tile->multipliers[channel], tile->codes[channel], tile->doubled_zero);
+        tflash_requantize_twice(
+                acc, tile->multipliers[channel], tflash_shift_code(tile->codes, channel, tile->code_base),
+                tile->doubled_zero);
   }
 }
 
@@ -347,6 +354,7 @@ void tflash_conv_2d_s8_dsp(const struct tflash_conv_2d_s8_dsp_params *p, const i
       .bias = p->bias,
       .multipliers = p->multipliers,
       .codes = p->codes,
+      .code_base = p->code_base,
   };
   for (int32_t done = 0; done < pixels; done += step) {
     const int32_t first = done + step <= pixels ? done : pixels - step;

@@ -24,12 +24,13 @@ struct tflash_conv_2d_s8_dsp_params {
   int16_t pad_left;
   int16_t doubled_zero; /* 2 * zero point of the output + 1 */
   int16_t pad_code;     /* zero point of the input */
+  int8_t code_base;
   int8_t activation_min;
   int8_t activation_max;
   const int8_t *weights;
   const int32_t *bias;
   const int32_t *multipliers;
-  const int8_t *codes;
+  const uint8_t *codes;
   void *scratch;
 };
 

@@ -5,7 +5,8 @@
  *   input    [batches][height][width][input_channels]                       int8
  *   weights  [input_channels * depth_multiplier][filter_lines][filter_positions]  int8
  *   bias     [input_channels * depth_multiplier] int32, twice (bias - zero point * sum of the channel's weights)
- *   multipliers, codes  [input_channels * depth_multiplier], as tflash_requantize_twice (dsp.h) wants them
+ *   multipliers, codes  [input_channels * depth_multiplier], as tflash_requantize_twice wants them, codes in nibbles
+ *            (dsp.h)
  *   output   [batches][height][width][input_channels * depth_multiplier]  int8
  * Lines and their positions are rows and columns, or columns and rows: whichever way there are more outputs in a line.
  * Bit-exact with: TFLM's DEPTHWISE_CONV_2D reference kernel (double rounding).
@@ -184,6 +185,7 @@ static uint32_t pair(int32_t bottom, int32_t top) {
 static void run_any(const struct tflash_depthwise_conv_2d_s8_dsp_params *p, int32_t channel, const int8_t *weights,
                     const int16_t *plane, uint32_t *filter, int8_t *output) {
   const int32_t pairs = (p->filter_positions + 1) >> 1;
+  const int32_t code = tflash_shift_code(p->codes, channel, p->code_base);
   uint32_t *f = filter;
   for (int32_t line = 0; line < p->filter_lines; ++line) {
     for (int32_t tap = 0; tap < p->filter_positions; tap += 2) {
@@ -204,7 +206,7 @@ static void run_any(const struct tflash_depthwise_conv_2d_s8_dsp_params *p, int3
         }
         line += p->plane_positions;
       }
-      *out = tflash_requantize_twice(acc, p->multipliers[channel], p->codes[channel], p->doubled_zero);
+      *out = tflash_requantize_twice(acc, p->multipliers[channel], code, p->doubled_zero);
       out += p->output_position_step;
       window += p->position_stride;
     }
@@ -289,7 +291,8 @@ void tflash_depthwise_conv_2d_s8_dsp(const struct tflash_depthwise_conv_2d_s8_ds
         }
         plane = planes + (i & 1) * plane_words;
       }
-      if (is_3x3 && p->codes[o] >= 0) {
+      const int32_t code = tflash_shift_code(p->codes, o, p->code_base);
+      if (is_3x3 && code >= 0) {
         for (int32_t line = 0; line < 3; ++line) {
           const int8_t *w = weights + 3 * line;
           c.filter[line][0] = pair(2 * w[0], 2 * w[1]);
@@ -297,9 +300,9 @@ void tflash_depthwise_conv_2d_s8_dsp(const struct tflash_depthwise_conv_2d_s8_ds
         }
         c.plane = plane;
         c.output = output + o;
-        c.code = p->codes[o];
+        c.code = code;
         c.multiplier = p->multipliers[o];
-        c.rounding = (int32_t)((uint32_t)(int32_t)p->doubled_zero << c.code);
+        c.rounding = (int32_t)((uint32_t)(int32_t)p->doubled_zero << code);
         c.bias = p->bias[o];
         if (by_2) {
           run_3x3_by_2(&c);

@@ -26,6 +26,7 @@ struct tflash_depthwise_conv_2d_s8_dsp_params {
   int16_t plane_positions; /* even */
   int16_t doubled_zero; /* 2 * zero point of the output + 1 */
   int16_t pad_code;     /* zero point of the input */
+  int8_t code_base;
   int8_t activation_min;
   int8_t activation_max;
   int32_t input_line_step; /* bytes from one line, or one position, to the next */
@@ -35,7 +36,7 @@ struct tflash_depthwise_conv_2d_s8_dsp_params {
   const int8_t *weights;
   const int32_t *bias;
   const int32_t *multipliers;
-  const int8_t *codes;
+  const uint8_t *codes;
   void *scratch;
 };
 

@@ -139,6 +139,11 @@ static inline int8_t tflash_requantize_twice(int32_t twice, int32_t multiplier, 
   return (int8_t)tflash_ssat8_half(tflash_smmlar(twice, multiplier, rounding) >> code);
 }
 
+/* The code of a channel's shift from a nibble each, the even channel's low: what a layer has in common is in base. */
+static inline int32_t tflash_shift_code(const uint8_t *codes, int32_t channel, int32_t base) {
+  return (codes[channel >> 1] >> (4 * (channel & 1)) & 15) + base;
+}
+
 /* Clamp codes to an activation's range. */
 static inline void tflash_clamp_codes(int8_t *codes, int32_t count, int32_t low, int32_t high) {
   if (low == INT8_MIN && high == INT8_MAX) {

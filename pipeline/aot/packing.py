@@ -35,6 +35,28 @@ def shift_codes(multipliers: Sequence[Multiplier], channels: int) -> Array:
     return np.array(codes * (channels if len(codes) == 1 else 1), np.int8)
 
 
+def nibbles(multipliers: Sequence[Multiplier], channels: int) -> tuple[Array, int]:
+    """Shift codes in 4 bits each: (uint8 [half the channels, rounded up], the even channel low; what to add to each).
+
+    A mantissa of 0 gives the same whatever its shift.
+    """
+    codes, base = shift_codes(multipliers, channels).astype(np.int64), _lowest_code(multipliers)
+    rest = np.zeros(-(-channels // 2) * 2, np.uint8)
+    rest[:channels] = np.where(mantissas(multipliers, channels) == 0, 0, codes - base)
+    packed: Array = rest[0::2] | rest[1::2] << 4
+    return packed, base
+
+
+def nibble_obstacle(multipliers: Sequence[Multiplier]) -> str | None:
+    """Why the shifts of a layer do not fit 4 bits each."""
+    spread = max((-m.shift - 1 for m in multipliers if m.mantissa), default=0) - _lowest_code(multipliers)
+    return f"shifts that differ by {spread}" if spread > 15 else None
+
+
+def _lowest_code(multipliers: Sequence[Multiplier]) -> int:
+    return min((-m.shift - 1 for m in multipliers if m.mantissa), default=0)
+
+
 def mantissas(multipliers: Sequence[Multiplier], channels: int) -> Array:
     """int32 [channels]; one multiplier is repeated."""
     values = [m.mantissa for m in multipliers]

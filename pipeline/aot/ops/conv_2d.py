@@ -98,7 +98,8 @@ def _dsp_obstacle(layer: Conv2d) -> str | None:
         return "a dimension of 32,768 or more"
     if max(layer.vertical.stride, layer.horizontal.stride) >= 1 << 15:
         return "a stride of 32,768 or more"
-    return packing.doubling_obstacle(layer.operands, _CHANNEL_AXIS, layer.multipliers)
+    obstacle = packing.doubling_obstacle(layer.operands, _CHANNEL_AXIS, layer.multipliers)
+    return obstacle or packing.nibble_obstacle(layer.multipliers)
 
 
 def _dsp(layer: Conv2d) -> Step:
@@ -107,6 +108,7 @@ def _dsp(layer: Conv2d) -> Step:
     weights = packing.weights_of(layer.operands).reshape(channels, -1)
     groups = -(-weights.shape[1] // 4)
     whole_groups = layer.depth % 4 == 0
+    codes, code_base = packing.nibbles(layer.multipliers, channels)
     return Step(
         op=layer.op,
         kernel="conv_2d_s8_dsp",
@@ -129,6 +131,7 @@ def _dsp(layer: Conv2d) -> Step:
             "pad_left": layer.horizontal.pad,
             "doubled_zero": 2 * output.zero_point + 1,
             "pad_code": source.zero_point,
+            "code_base": code_base,
             "activation_min": portable["activation_min"],
             "activation_max": portable["activation_max"],
             "weights": Ref("weights"),
@@ -141,7 +144,7 @@ def _dsp(layer: Conv2d) -> Step:
             Constant("weights", packing.rows_by(weights, 2), is_weight=True),
             Constant("bias", packing.folded_bias(layer.operands, _CHANNEL_AXIS, 128, 2), is_weight=True),
             Constant("multipliers", packing.mantissas(layer.multipliers, channels)),
-            Constant("codes", packing.shift_codes(layer.multipliers, channels)),
+            Constant("codes", codes),
         ),
         scratch_bytes=24 * groups + (0 if whole_groups else 4 * groups + 4),
         macs=layer.macs,

@@ -101,7 +101,8 @@ def _dsp_obstacle(layer: DepthwiseConv2d) -> str | None:
         return "a dimension of 32,768 or more"
     if max(layer.vertical.stride, layer.horizontal.stride) >= 1 << 15:
         return "a stride of 32,768 or more"
-    return packing.doubling_obstacle(layer.operands, _CHANNEL_AXIS, layer.multipliers)
+    obstacle = packing.doubling_obstacle(layer.operands, _CHANNEL_AXIS, layer.multipliers)
+    return obstacle or packing.nibble_obstacle(layer.multipliers)
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ def _dsp(layer: DepthwiseConv2d) -> Step:
         weights = weights.transpose(0, 2, 1)
     plane_lines, plane_positions = _plane(layer)
     filter_words = lines.window.taps * -(-positions.window.taps // 2)
+    codes, code_base = packing.nibbles(layer.multipliers, channels)
     return Step(
         op=layer.op,
         kernel="depthwise_conv_2d_s8_dsp",
@@ -165,6 +167,7 @@ def _dsp(layer: DepthwiseConv2d) -> Step:
             "plane_positions": plane_positions,
             "doubled_zero": 2 * output.zero_point + 1,
             "pad_code": source.zero_point,
+            "code_base": code_base,
             "activation_min": portable["activation_min"],
             "activation_max": portable["activation_max"],
             "input_line_step": lines.input_step,
@@ -181,7 +184,7 @@ def _dsp(layer: DepthwiseConv2d) -> Step:
             Constant("weights", np.ascontiguousarray(weights), is_weight=True),
             Constant("bias", packing.folded_bias(layer.operands, _CHANNEL_AXIS, 0, 2), is_weight=True),
             Constant("multipliers", packing.mantissas(layer.multipliers, channels)),
-            Constant("codes", packing.shift_codes(layer.multipliers, channels)),
+            Constant("codes", codes),
         ),
         scratch_bytes=4 * plane_lines * plane_positions + 4 + 4 * filter_words,
         in_place=0 if layer.depth_multiplier == 1 else None,
