@@ -331,6 +331,7 @@ def _edgetpu_deploy(options: argparse.Namespace) -> Outcome:
 def _boards(options: argparse.Namespace) -> Outcome:
     from pipeline import board, display
 
+    boards = board.all_boards() if options.check is None else (board.load(_board_file(options.check)),)
     found = [
         {
             "id": b.id,
@@ -343,9 +344,15 @@ def _boards(options: argparse.Namespace) -> Outcome:
             "runs": b.emulator.program if b.emulator else "host process" if b.is_host else "hardware",
             "source": b.source,
         }
-        for b in board.all_boards()
+        for b in boards
     ]
     return {"boards": found}, display.boards, 0
+
+
+def _board_file(path: Path) -> Path:
+    if path.suffix != ".toml":
+        raise RequestError(f"{path}: a board file ends in .toml.", hint="rename it; its name is the board's id.")
+    return path
 
 
 def _doctor(options: argparse.Namespace) -> Outcome:
@@ -444,7 +451,8 @@ def _parser() -> argparse.ArgumentParser:
     summary = "know, repair, compile and read models for Google's Edge TPU"
     edgetpu = commands.add_parser("edgetpu", help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
     _edgetpu_commands(edgetpu.add_subparsers(title="commands", metavar="COMMAND", required=True), add)
-    add("boards", _boards, "list the boards")
+    boards = add("boards", _boards, "list the boards, or check a board file of your own")
+    boards.add_argument("--check", metavar="FILE", type=_path, help="read this board file, say what is wrong")
     add("doctor", _doctor, "list the tools that are installed, that are missing, and how to install them")
     return parser
 

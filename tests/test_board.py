@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import board
+from pipeline.cli import main
 from pipeline.errors import BoardError
 
 IDS = [
@@ -132,3 +133,16 @@ def test_a_file_that_is_no_board_is_refused(tmp_path: Path) -> None:
     (tmp_path / "huge.toml").write_bytes(b"#" * 70_000)
     with pytest.raises(BoardError, match="at most 65536 bytes"):
         board.load(tmp_path / "huge.toml")
+
+
+def test_a_board_file_is_checked_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = Path(board.__file__).parent / "boards" / "pico.toml"
+    mine = tmp_path / "mine.toml"
+    mine.write_text(source.read_text().replace('id = "pico"', 'id = "mine"'))
+    assert main(["boards", "--check", str(mine)]) == 0
+    assert "mine" in capsys.readouterr().out
+    mine.write_text(mine.read_text().replace("baud = 115_200", "bauds = 115_200"))
+    assert main(["boards", "--check", str(mine)]) == 2
+    assert "'baud' is missing" in capsys.readouterr().err
+    assert main(["boards", "--check", "pico"]) == 2
+    assert "a board file ends in .toml" in capsys.readouterr().err

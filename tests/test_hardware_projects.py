@@ -9,12 +9,15 @@ from __future__ import annotations
 import configparser
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from pipeline import board, project
+from pipeline import board, interpreters, project, runtimes, tflite, tflm_library, vectors
 from pipeline.board import Board
+from pipeline.model import Export
+from pipeline.tflite import quantized_model
 from tests.test_project import RENDERED, compare_with_golden, tree
 from tests.toy_export import toy_export
 
@@ -52,12 +55,17 @@ def test_platformio_is_given_the_pinned_platform_and_no_core_dir(target: Board, 
 @pytest.mark.parametrize("target", COMPILED, ids=names(COMPILED))
 @pytest.mark.parametrize("environment", ["release", "trace"])
 def test_all_but_the_frameworks_calls_compiles_for_the_core(target: Board, environment: str, tmp_path: Path) -> None:
+    compile_project(toy_export(), target, environment, tmp_path)
+
+
+def compile_project(export: Export, target: Board, environment: str, folder: Path) -> None:
+    """Each C file of the project's environment, but for the framework's own port, becomes an object file."""
     assert target.toolchain is not None
     compiler = shutil.which(f"{target.toolchain.prefix}gcc")
     if compiler is None:
         pytest.skip(f"not installed: {target.toolchain.prefix}gcc")
-    out = tmp_path / "out"
-    project.render(toy_export(), target, out)
+    out = folder / "out"
+    project.render(export, target, out)
     port = {f"{target.port}.c", f"{target.port}.cpp"}
     program = "app_main.c" if environment == "release" else "main.c"
     sources = [out / "src" / program, *(p for p in sorted(out.glob("lib/*/src/**/*.c")) if p.name not in port)]
@@ -65,9 +73,45 @@ def test_all_but_the_frameworks_calls_compiles_for_the_core(target: Board, envir
     includes = [f"-I{folder}" for folder in sorted(out.glob("lib/*/include")) + sorted(out.glob("lib/*/src"))]
     defines = ["-DTFLASH_TRACE"] if environment == "trace" else []
     command = [compiler, *target.toolchain.cpu_flags, "-std=c11", "-O1", *WARNINGS, *defines, *includes, "-c"]
-    (tmp_path / "objects").mkdir()
+    (folder / "objects").mkdir()
     done = subprocess.run(
-        [*command, *map(str, sources)], cwd=tmp_path / "objects", capture_output=True, text=True, timeout=120
+        [*command, *map(str, sources)], cwd=folder / "objects", capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    assert len(list((tmp_path / "objects").glob("*.o"))) == len(sources)
+    assert len(list((folder / "objects").glob("*.o"))) == len(sources)
+
+
+@pytest.mark.golden
+@pytest.mark.zoo
+@pytest.mark.parametrize("runtime", ["aot", "tflm"])
+def test_a_published_model_becomes_a_project_for_every_board(
+    runtime: str, model_zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = pytest.importorskip("platformio.project.config")
+    monkeypatch.delenv(tflm_library.VARIABLE, raising=False)
+    graph = tflite.read(model_zoo / "mlperf_tiny/kws_ref_model.tflite")
+    given = vectors.make(quantized_model(graph), 1, seed=0).inputs
+    arena = interpreters.tflm_arena(quantized_model(graph), given)
+    monkeypatch.setattr(interpreters, "tflm_arena", lambda model, inputs: arena)  # measured once, not for each board
+    for target in board.all_boards():
+        if target.edgetpu is not None:
+            continue
+        out = tmp_path / target.id
+        made = project.render(runtimes.export(graph, target, runtime), target, out)
+        monkeypatch.chdir(out)
+        assert config.ProjectConfig.lint("platformio.ini") == {"errors": [], "warnings": []}, target.id
+        assert config.ProjectConfig("platformio.ini").envs() == list(made.environments)
+
+
+@pytest.mark.slow
+@pytest.mark.zoo
+@pytest.mark.parametrize("target", COMPILED, ids=names(COMPILED))
+def test_a_published_model_compiles_for_every_core(target: Board, model_zoo: Path, tmp_path: Path) -> None:
+    graph = tflite.read(model_zoo / "mlperf_tiny/kws_ref_model.tflite")
+    compile_project(runtimes.export(graph, target, "aot"), target, "trace", tmp_path)
+
+
+def test_the_page_of_boards_is_current() -> None:
+    script = Path(__file__).parents[1] / "scripts" / "write_boards.py"
+    done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,133 @@
+"""Write docs/boards.md: boards, what was run of each, TFLM's libraries. --check only says whether it is current."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pipeline import board
+from pipeline.board import Board
+from pipeline.tflm_library import BY_FRAMEWORK, EXISTING
+
+PATH = Path(__file__).resolve().parent.parent / "docs" / "boards.md"
+
+HEAD = """\
+# Boards
+
+Written by `scripts/write_boards.py` from `pipeline/boards/*.toml`, where every number has its source beside it.
+
+## What was run
+
+| word | what it means | where |
+|---|---|---|
+| emulated | firmware is built, runs in QEMU or as a process, and answers byte for byte | `tests/test_verification.py` |
+| compiled | a project's C becomes object code for the core, all but one file | `tests/test_hardware_projects.py` |
+| validated | PlatformIO accepts `platformio.ini`; the platform's own list has the board | `tests/test_project.py` |
+| on hardware | firmware ran on the board itself | |
+
+The one file that is not compiled is the framework's own port, `firmware/ports/arduino.cpp`, `firmware/ports/espidf.c`
+or `firmware/ports/stm32cube.c`: it holds the framework's few calls, whose headers come from PlatformIO's registry. For
+Xtensa there is no compiler here. Baud rates cannot be emulated at all.
+
+"""
+
+OWN = """
+## A board of your own
+
+Copy the file of a board that is near to it, give it another id, and correct every number:
+
+    tensorflash boards --check my_board.toml
+    tensorflash verify model.tflite --board my_board.toml
+
+The file's name is the id. A mistake is answered with the key, what was found there and what is needed. `platform` has
+to be pinned: `name@1.2.3`, or `https://host/repository.git#` and a commit where PlatformIO's registry has none. `usb`
+are the ids under which the running firmware appears, `bootloader` those while it is being flashed. The port of an
+`arduino` or `espidf` board needs nothing more; one of `stm32cube` names its UART and pins under `[defines]`, and is
+there for STM32F4 and STM32F7.
+"""
+
+LIBRARIES = """
+## TFLM libraries
+
+`--runtime tflm` builds with the library of the board's framework. Another one, a folder that is ready for PlatformIO
+or an entry of `lib_deps`, is named by `tflm: {library: ...}` in the recipe, else by `TENSORFLASH_TFLM_LIBRARY`. A model
+that a library would compute wrongly is refused before anything is built.
+
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    boards = board.all_boards()
+    running = [b for b in boards if b.is_host or b.emulator is not None]
+    real = [b for b in boards if b.is_hardware]
+    return "".join(
+        [
+            HEAD,
+            "### Boards that run here\n\n",
+            _table(
+                ("board", "what it is", "core", "features", "flash", "RAM", "run"),
+                ((f"`{b.id}`", b.title, b.core, *_memory(b), "emulated") for b in running),
+            ),
+            "\n### Real boards\n\n",
+            _table(
+                ("board", "what it is", "core", "features", "flash", "RAM", "framework", "PlatformIO", "run"),
+                ((f"`{b.id}`", b.title, b.core, *_memory(b), *_platformio(b), _run(b)) for b in real),
+            ),
+            "\nNo firmware has been run on any of these boards themselves yet.\n",
+            OWN,
+            LIBRARIES,
+            _table(
+                ("library", "default of", "kernels", "rounds", "Dense with a scale for each output", "trace", "lacks"),
+                (
+                    (
+                        f"`{library.dependency}`",
+                        ", ".join(name for name, default in BY_FRAMEWORK.items() if default is library) or "-",
+                        library.kernels,
+                        library.rounding,
+                        library.per_channel_dense,
+                        "yes" if library.can_trace else "no",
+                        ", ".join(sorted(library.lacks)) or "-",
+                    )
+                    for library in EXISTING
+                ),
+            ),
+        ]
+    )
+
+
+def _memory(target: Board) -> tuple[str, str, str]:
+    def size(number: int | None) -> str:
+        return "-" if number is None else f"{number:,}"
+
+    return " ".join(sorted(target.features)) or "-", size(target.flash_bytes), size(target.ram_bytes)
+
+
+def _platformio(target: Board) -> tuple[str, str]:
+    if target.platformio is None:
+        raise ValueError(f"{target.id} is not a real board")
+    platform, mark, commit = target.platformio.platform.partition(".git#")
+    return target.platformio.framework, f"{platform}{' at ' + commit[:12] if mark else ''}, {target.platformio.board}"
+
+
+def _run(target: Board) -> str:
+    return "compiled, validated" if target.toolchain else "validated"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
+
+
+def main() -> int:
+    if "--check" in sys.argv[1:]:
+        current = PATH.is_file() and PATH.read_text(encoding="utf-8") == page()
+        print(f"{PATH.name} is {'current' if current else 'out of date: run scripts/write_boards.py'}")
+        return 0 if current else 1
+    PATH.write_text(page(), encoding="utf-8")
+    print(f"wrote {PATH}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
