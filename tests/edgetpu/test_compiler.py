@@ -157,6 +157,7 @@ def test_every_known_message_becomes_its_cause_and_its_remedy(trouble: troubles.
     assert tries == (2 if trouble.kind == "large-activation" else 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("says", ["Internal compiler error. Aborting!", "terminate called ... std::out_of_range"])
 def test_faults_of_the_compilers_own_are_tried_again(says: str, model: Path) -> None:
     with pytest.raises(ToolError, match="4 times"):

@@ -72,7 +72,7 @@ def test_a_bundle_that_is_there_is_not_sent_again(coral: SshBoard, made: Bundle)
     assert on_board(coral)[0].stat().st_ctime_ns == before
 
 
-@pytest.mark.parametrize("edit", ["model", "module", "manifest"])
+@pytest.mark.parametrize("edit", [pytest.param("model", marks=pytest.mark.slow), "module", "manifest"])
 def test_a_bundle_that_was_edited_on_the_board_does_not_run(
     edit: str, coral: SshBoard, made: Bundle, given: Vectors
 ) -> None:
@@ -157,6 +157,7 @@ def test_a_runner_that_is_killed_on_the_board_is_told(coral: SshBoard, made: Bun
         deploy.run(made, given, replace(coral.place, python=str(coral.tools / "dies")))
 
 
+@pytest.mark.slow
 def test_a_runner_that_hangs_is_ended(coral: SshBoard, made: Bundle, given: Vectors) -> None:
     deploy.push(made, coral.place)
     coral.tool("hangs", "sleep 60")
@@ -164,7 +165,14 @@ def test_a_runner_that_hangs_is_ended(coral: SshBoard, made: Bundle, given: Vect
         deploy.run(made, given, replace(coral.place, python=str(coral.tools / "hangs")), timeout_s=2)
 
 
-@pytest.mark.parametrize("answer", ["echo welcome", "cat /dev/null", "head -c 5000 /dev/urandom"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "echo welcome",
+        pytest.param("cat /dev/null", marks=pytest.mark.slow),
+        pytest.param("head -c 5000 /dev/urandom", marks=pytest.mark.slow),
+    ],
+)
 def test_an_answer_that_is_none_is_told(answer: str, coral: SshBoard, made: Bundle, given: Vectors) -> None:
     coral.tool("talks", answer)
     with pytest.raises(DeviceError, match="cannot be read"):
