@@ -214,7 +214,7 @@ def _fold_shapes(graph: Graph) -> tuple[dict[int, Array], set[int]]:
         known = {i: _value(graph, values, i) for i in op.inputs if i >= 0}
         try:
             value = _FOLDS[op.name](graph, op, known) if op.name in _FOLDS else None
-        except ValueError:  # shapes that do not go together: left to whoever runs it
+        except (ValueError, IndexError, KeyError, TypeError):  # inputs that do not go together: left to who runs it
             continue
         tensor = graph.tensor(op.outputs[0])
         if value is not None and value.shape == tensor.shape and tensor.dtype in ("int32", "int64"):

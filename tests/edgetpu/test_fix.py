@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,13 @@ import pytest
 
 from pipeline import interpreters, tflite, vectors
 from pipeline.edgetpu import fix
+from pipeline.edgetpu.check import check_graph
 from pipeline.edgetpu.rewriting import Edit, dynamic_tensors, rewrite
-from pipeline.errors import GateError, ModelError, RequestError, ToolError, UnsupportedError
+from pipeline.errors import GateError, ModelError, RequestError, ToolError
 from pipeline.tflite import Graph
 from tests.edgetpu import ground_truth
 from tests.edgetpu.mixed_versions import dynamic_batch, mixed_versions
+from tests.edgetpu.mutation import mutated
 from tests.edgetpu.package_builder import compiled_model
 from tests.tflite_builder import TfliteBuilder
 
@@ -168,20 +171,19 @@ def test_suggestions_name_the_ops_and_where_to_cut(tmp_path: Path) -> None:
     assert "edgetpu_compiler -i" in text
 
 
-def test_mutated_files_are_rewritten_or_refused_and_nothing_else() -> None:
+def test_mutated_files_are_checked_and_rewritten_or_refused_and_nothing_else() -> None:
     random = np.random.default_rng(5)
-    content = dynamic_batch()
+    seeds = (dynamic_batch(), mixed_versions())
     done = refused = 0
-    for _ in range(400):
-        data = bytearray(content)
-        for _ in range(int(random.integers(1, 4))):
-            data[int(random.integers(len(data)))] = int(random.integers(256))
+    for index in range(10_000 if os.environ.get("TENSORFLASH_FULL") else 400):
+        content = mutated(random, seeds[index % 2])
         try:
-            graph = parse(bytes(data))
-            edit, _ = fix.plan(graph, bytes(data))
-            parse(rewrite(bytes(data), graph, edit))
+            graph = parse(content)
+            check_graph(graph).as_json()
+            edit, _ = fix.plan(graph, content)
+            parse(rewrite(content, graph, edit))
             done += 1
-        except (ModelError, UnsupportedError):
+        except ModelError:
             refused += 1
     assert done
     assert refused

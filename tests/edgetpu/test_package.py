@@ -16,6 +16,7 @@ from pipeline.edgetpu.package import CompiledModel
 from pipeline.errors import ModelError
 from tests.edgetpu import ground_truth
 from tests.edgetpu.mixed_versions import mixed_versions
+from tests.edgetpu.mutation import mutated
 from tests.edgetpu.package_builder import CACHED, ExecutableSpec, LayerSpec, compiled_model, options
 
 FULL = bool(os.environ.get("TENSORFLASH_FULL"))
@@ -123,32 +124,6 @@ def test_a_key_without_an_end_is_refused() -> None:
         flex_map(b"4" * 200 + options(CACHED)[-60:])
 
 
-def _mutated(random: np.random.Generator, content: bytes) -> bytes:
-    """A few bytes, or a whole word of them, replaced: most often where offsets and sizes are; sometimes cut short."""
-    data = bytearray(content)
-    for _ in range(int(random.integers(1, 5))):
-        where = int(random.integers(len(data)))
-        if random.random() < 0.5:
-            data[where] = int(random.integers(256))
-        else:
-            values = (
-                0,
-                1,
-                4,
-                0x7FFFFFFF,
-                0x80000000,
-                0xFFFFFFFF,
-                len(data),
-                len(data) - 1,
-                int(random.integers(1 << 32)),
-            )
-            where = min(where & ~3, len(data) - 4)
-            data[where : where + 4] = int(values[int(random.integers(len(values)))]).to_bytes(4, "little")
-    if random.random() < 0.1:
-        del data[int(random.integers(len(data))) :]
-    return bytes(data)
-
-
 class _Hang(Exception):
     pass
 
@@ -170,7 +145,7 @@ def test_mutated_packages_are_read_or_refused_and_nothing_else() -> None:
             if index % 1000 == 0:
                 signal.alarm(20)
             try:
-                found = package.parse_package(_mutated(random, seeds[index % len(seeds)]))
+                found = package.parse_package(mutated(random, seeds[index % len(seeds)]))
                 inspection.LINKS["usb2"] and found.runs
                 read += 1
             except Damaged:
@@ -188,7 +163,7 @@ def test_mutated_files_are_described_or_refused_and_nothing_else() -> None:
     random = np.random.default_rng(20_261_123)
     read = refused = 0
     for _ in range(INPUTS // 10):
-        content = _mutated(random, small)
+        content = mutated(random, small)
         try:
             inspection.inspect(parse(content))
             read += 1
