@@ -8,6 +8,11 @@
  * Scratch: none. Input and output must not overlap. */
 #include "average_pool_2d_s8.h"
 
+/* One pooling in a network: small is better than unrolled. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("Os")
+#endif
+
 #include "requant.h"
 #include "window.h"
 

@@ -25,7 +25,7 @@ struct tflash_depthwise_conv_2d_s8_dsp_params {
   int16_t plane_lines;
   int16_t plane_positions; /* even */
   int16_t doubled_zero; /* 2 * zero point of the output + 1 */
-  int16_t pad_code;     /* zero point of the input */
+  int8_t pad_code; /* zero point of the input */
   int8_t code_base;
   int8_t activation_min;
   int8_t activation_max;
