@@ -1,11 +1,14 @@
-/* 2-D depthwise convolution for Helium (MVE), int8 in, int8 out; any stride and padding, no dilation, depth multiplier 1.
+/* 2-D depthwise convolution for Helium (MVE), int8 in, int8 out; any stride and padding, no dilation, one filter a
+ * channel.
  *   the formula and shapes of depthwise_conv_2d_s8.c, with
  *   bias     [input_channels]  int32  the model's - input zero point * sum of the channel's weights, modulo 2^32
- * The rows that one output row sees are kept in scratch, with their padding as zero points; then 8 channels x 2 pixels
- * share a load of weights and go through VMULLB and VMULLT. Helium has no vector multiply-accumulate that widens, so a
- * tap costs two products and two sums; on silicon these alternate between the multiplier and the adder.
+ * The rows that one output row sees are kept in scratch, with their padding as zero points. Helium has no vector
+ * multiply-accumulate that widens. Sixteen channels at once, products are added up as int16, taps_together taps of a row
+ * where the weights allow, before VMOVL widens the sums; what is left of the channels goes eight at once, 2 pixels
+ * sharing the weights, with products of 32 bits. On silicon loads, products and sums overlap.
  * Bit-exact with: depthwise_conv_2d_s8.c.
- * Overflow: sums wrap; aot/requantization.py proves for each layer that what they stand for fits int32.
+ * Overflow: sums wrap; aot/requantization.py proves for each layer that what they stand for fits int32, and
+ *   aot/ops/depthwise_conv_2d.py that any taps_together neighbouring products add up to an int16.
  * Scratch: filter_height * ((output_width - 1) * stride_width + filter_width) * input_channels bytes.
  * The output may take the input's place: a row is in scratch before an output row that could cover it is written. */
 #include "depthwise_conv_2d_s8_mve.h"
@@ -22,8 +25,7 @@ struct block {
   mve_pred16_t channels; /* those of the eight that exist */
   struct lanes bias;
   struct lanes multiplier;
-  struct lanes left;
-  struct lanes right;
+  struct lanes shift;
 };
 
 static struct block load_block(const struct tflash_depthwise_conv_2d_s8_mve_params *p, int32_t c) {
@@ -32,25 +34,19 @@ static struct block load_block(const struct tflash_depthwise_conv_2d_s8_mve_para
   const mve_pred16_t odd_lanes = vctp32q(count / 2u);
   const uint32x4_t even = vidupq_n_u32(0, 2);
   const uint32x4_t odd = vaddq_n_u32(even, 1);
-  const int32x4_t zero = vdupq_n_s32(0);
   struct block k;
   k.channels = vctp16q(count);
   k.bias.even = vldrwq_gather_shifted_offset_z_s32(p->bias + c, even, even_lanes);
   k.bias.odd = vldrwq_gather_shifted_offset_z_s32(p->bias + c, odd, odd_lanes);
-  struct lanes shift;
   if (p->per_channel != 0) {
     k.multiplier.even = vldrwq_gather_shifted_offset_z_s32(p->multipliers + c, even, even_lanes);
     k.multiplier.odd = vldrwq_gather_shifted_offset_z_s32(p->multipliers + c, odd, odd_lanes);
-    shift.even = vldrbq_gather_offset_z_s32(p->shifts + c, even, even_lanes);
-    shift.odd = vldrbq_gather_offset_z_s32(p->shifts + c, odd, odd_lanes);
+    k.shift.even = vldrbq_gather_offset_z_s32(p->shifts + c, even, even_lanes);
+    k.shift.odd = vldrbq_gather_offset_z_s32(p->shifts + c, odd, odd_lanes);
   } else {
     k.multiplier.even = k.multiplier.odd = vdupq_n_s32(p->multipliers[0]);
-    shift.even = shift.odd = vdupq_n_s32(p->shifts[0]);
+    k.shift.even = k.shift.odd = vdupq_n_s32(p->shifts[0]);
   }
-  k.left.even = vmaxq_s32(shift.even, zero);
-  k.left.odd = vmaxq_s32(shift.odd, zero);
-  k.right.even = vminq_s32(shift.even, zero);
-  k.right.odd = vminq_s32(shift.odd, zero);
   return k;
 }
 
@@ -64,8 +60,8 @@ static inline struct lanes multiply_add(struct lanes acc, int16x8_t codes, int16
 static inline void store(const struct tflash_depthwise_conv_2d_s8_mve_params *p, const struct block *k,
                          struct lanes acc, int8_t *output) {
   int16x8_t codes = vdupq_n_s16(0);
-  codes = vqmovnbq_s32(codes, tflash_mve_requantize(acc.even, k->multiplier.even, k->left.even, k->right.even));
-  codes = vqmovntq_s32(codes, tflash_mve_requantize(acc.odd, k->multiplier.odd, k->left.odd, k->right.odd));
+  codes = vqmovnbq_s32(codes, tflash_mve_requantize(acc.even, k->multiplier.even, k->shift.even));
+  codes = vqmovntq_s32(codes, tflash_mve_requantize(acc.odd, k->multiplier.odd, k->shift.odd));
   codes = vqaddq_n_s16(codes, (int16_t)p->output_offset);
   codes = vmaxq_s16(codes, vdupq_n_s16((int16_t)p->activation_min));
   codes = vminq_s16(codes, vdupq_n_s16((int16_t)p->activation_max));
@@ -103,6 +99,137 @@ static inline void output_row(const struct tflash_depthwise_conv_2d_s8_mve_param
   }
 }
 
+/* Sixteen channels as VMULLB and VMULLT, then VMOVLB and VMOVLT split them: part r holds channels r, r + 4, r + 8 and
+ * r + 12. */
+struct part {
+  int32x4_t bias;
+  int32x4_t multiplier;
+  int32x4_t shift;
+};
+
+struct sixteen {
+  struct part part[4];
+};
+
+static void load_sixteen(const struct tflash_depthwise_conv_2d_s8_mve_params *p, int32_t c, struct sixteen *k) {
+  const uint32x4_t every_fourth = vidupq_n_u32(0, 4);
+  for (int32_t r = 0; r < 4; ++r, ++c) {
+    struct part *const part = &k->part[r];
+    part->bias = vldrwq_gather_shifted_offset_s32(p->bias + c, every_fourth);
+    if (p->per_channel == 0) {
+      part->multiplier = vdupq_n_s32(p->multipliers[0]);
+      part->shift = vdupq_n_s32(p->shifts[0]);
+    } else {
+      part->multiplier = vldrwq_gather_shifted_offset_s32(p->multipliers + c, every_fourth);
+      part->shift = vldrbq_gather_offset_s32(p->shifts + c, every_fourth);
+    }
+  }
+}
+
+/* In assembly: GCC 12 keeps too many loads under way and spills the sums. a0 to a2 are three of the four sums; the last
+ * one, a3, is in memory, since eight vectors are one too few. q6 and q7: int16 sums of the even and odd channels. */
+#define FIRST_TAP                \
+  "vldrb.8 q4, [%[x]]\n"        \
+  "vldrb.8 q5, [%[w]]\n"        \
+  "add %[x], %[x], %[depth]\n"  \
+  "add %[w], %[w], %[depth]\n"  \
+  "vmullb.s8 q6, q4, q5\n"      \
+  "vmullt.s8 q7, q4, q5\n"
+#define NEXT_TAP                 \
+  "vldrb.8 q4, [%[x]]\n"        \
+  "vldrb.8 q5, [%[w]]\n"        \
+  "add %[x], %[x], %[depth]\n"  \
+  "add %[w], %[w], %[depth]\n"  \
+  "vmullb.s8 q3, q4, q5\n"      \
+  "vmullt.s8 q4, q4, q5\n"      \
+  "vadd.i16 q6, q6, q3\n"       \
+  "vadd.i16 q7, q7, q4\n"
+#define WIDEN                              \
+  "vmovlb.s16 q3, q6\n"                   \
+  "vmovlb.s16 q4, q7\n"                   \
+  "vadd.i32 %q[a0], %q[a0], q3\n"         \
+  "vmovlt.s16 q5, q6\n"                   \
+  "vadd.i32 %q[a1], %q[a1], q4\n"         \
+  "vldrw.32 q3, [%[a3]]\n"                \
+  "vmovlt.s16 q4, q7\n"                   \
+  "vadd.i32 %q[a2], %q[a2], q5\n"         \
+  "vadd.i32 q3, q3, q4\n"                 \
+  "vstrw.32 q3, [%[a3]]\n"
+#define TAPS(instructions)                                                                             \
+  __asm volatile(instructions                                                                          \
+                 : [x] "+r"(x), [w] "+r"(w), [a0] "+w"(a0), [a1] "+w"(a1), [a2] "+w"(a2), "+m"(*a3)    \
+                 : [a3] "r"(a3), [depth] "r"(depth)                                                    \
+                 : "q3", "q4", "q5", "q6", "q7")
+
+/* tflash_mve_requantize with part r of k, each vector of it loaded where it is used. */
+#define REQUANTIZE(acc, r)                                                                             \
+  __asm volatile(                                                                                      \
+      "vldrw.32 q3, [%[k], %[multiplier]]\n"                                                           \
+      "vqrdmulh.s32 %q[a], %q[a], q3\n"                                                                \
+      "vldrw.32 q3, [%[k], %[shift]]\n"                                                                \
+      "vshr.s32 q4, %q[a], #31\n"                                                                      \
+      "vadd.i32 %q[a], %q[a], q4\n"                                                                    \
+      "vrshl.s32 %q[a], %q[a], q3\n"                                                                   \
+      : [a] "+w"(acc)                                                                                  \
+      : [k] "r"(k), [multiplier] "i"(48 * (r) + 16), [shift] "i"(48 * (r) + 32), "m"(*k)               \
+      : "q3", "q4")
+
+/* One output row of sixteen channels. Not inlined, so that the vectors of k are reached by one instruction. */
+__attribute__((noinline)) static void output_row_of_sixteen(const struct tflash_depthwise_conv_2d_s8_mve_params *p,
+                                                            const struct sixteen *k, const int8_t *rows,
+                                                            int32_t row_bytes, const int8_t *weights, int8_t *output) {
+  const int32_t depth = p->input_channels;
+  const int32_t step = p->stride_width * depth;
+  const int32_t next_row = row_bytes - p->filter_width * depth;
+  const int32_t height = p->filter_height;
+  const int32_t together = p->taps_together;
+  const int32_t groups = p->filter_width / together;
+  const int32_t singles = p->filter_width % together;
+  const int16_t offset = (int16_t)p->output_offset;
+  const int8x16_t lowest = vdupq_n_s8((int8_t)p->activation_min);
+  const int8x16_t highest = vdupq_n_s8((int8_t)p->activation_max);
+  for (int32_t left = p->output_width; left > 0; --left) {
+    int32x4_t a0 = k->part[0].bias;
+    int32x4_t a1 = k->part[1].bias;
+    int32x4_t a2 = k->part[2].bias;
+    int32x4_t last = k->part[3].bias;
+    int32x4_t *const a3 = &last;
+    const int8_t *w = weights;
+    const int8_t *x = rows;
+    for (int32_t fy = height; fy > 0; --fy) {
+      if (together == 3) {
+        for (int32_t i = groups; i > 0; --i) {
+          TAPS(FIRST_TAP NEXT_TAP NEXT_TAP WIDEN);
+        }
+      } else if (together == 2) {
+        for (int32_t i = groups; i > 0; --i) {
+          TAPS(FIRST_TAP NEXT_TAP WIDEN);
+        }
+      } else {
+        for (int32_t i = groups; i > 0; --i) {
+          TAPS(FIRST_TAP WIDEN);
+        }
+      }
+      for (int32_t i = singles; i > 0; --i) {
+        TAPS(FIRST_TAP WIDEN);
+      }
+      x += next_row;
+    }
+    REQUANTIZE(a0, 0);
+    REQUANTIZE(a1, 1);
+    REQUANTIZE(a2, 2);
+    REQUANTIZE(last, 3);
+    int16x8_t even = vqmovntq_s32(vqmovnbq_s32(vreinterpretq_s16_s32(a0), a0), a2);
+    int16x8_t odd = vqmovntq_s32(vqmovnbq_s32(vreinterpretq_s16_s32(a1), a1), last);
+    even = vqaddq_n_s16(even, offset);
+    odd = vqaddq_n_s16(odd, offset);
+    int8x16_t codes = vqmovntq_s16(vqmovnbq_s16(vreinterpretq_s8_s16(even), even), odd);
+    vstrbq_s8(output, vminq_s8(vmaxq_s8(codes, lowest), highest));
+    rows += step;
+    output += depth;
+  }
+}
+
 void tflash_depthwise_conv_2d_s8_mve(const struct tflash_depthwise_conv_2d_s8_mve_params *p, const int8_t *input,
                                      int8_t *output) {
   const int32_t depth = p->input_channels;
@@ -126,7 +253,13 @@ void tflash_depthwise_conv_2d_s8_mve(const struct tflash_depthwise_conv_2d_s8_mv
           tflash_mve_copy(row + p->pad_left * depth, from, readable * depth);
         }
       }
-      for (int32_t c = 0; c < depth; c += 8) {
+      int32_t c = 0;
+      for (; c <= depth - 16; c += 16) {
+        struct sixteen k;
+        load_sixteen(p, c, &k);
+        output_row_of_sixteen(p, &k, p->scratch + c, row_bytes, p->weights + c, output + c);
+      }
+      for (; c < depth; c += 8) {
         const struct block k = load_block(p, c);
         if (depth - c >= 8) {
           output_row(p, &k, p->scratch + c, row_bytes, p->weights + c, output + c, 1);

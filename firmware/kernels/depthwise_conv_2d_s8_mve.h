@@ -21,7 +21,8 @@ struct tflash_depthwise_conv_2d_s8_mve_params {
   int32_t stride_width;
   int32_t pad_top;
   int32_t pad_left;
-  int32_t pad_code; /* the input's zero point */
+  int32_t pad_code;      /* the input's zero point */
+  int32_t taps_together; /* 1..3 */
   int32_t output_offset;
   int32_t activation_min;
   int32_t activation_max;

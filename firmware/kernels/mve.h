@@ -2,7 +2,8 @@
  *
  * Requantization is that of requant.h, lane by lane: VQRDMULH is round(a * b / 2^31) with ties upward, as
  * tflash_high_product; VRSHL by -n rounds ties upward where tflash_rounding_shift rounds them away from zero, so one is
- * taken from negative values first. tests/kernels/test_mve_requantization.py compares the two.
+ * taken from negative values first, which is right for n >= 1 only: a channel that is multiplied by 1/2 or more has no
+ * Helium kernel. tests/kernels/test_mve_requantization.py compares the two.
  * Accumulators wrap: the zero point of the input is folded into the bias, and only the whole sum is proved to fit. */
 #ifndef TFLASH_MVE_H
 #define TFLASH_MVE_H
@@ -12,11 +13,10 @@
 #if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
 #include <arm_mve.h>
 
-/* left: shift where it is positive, else 0; right: shift where it is negative, else 0. */
-static inline int32x4_t tflash_mve_requantize(int32x4_t acc, int32x4_t multiplier, int32x4_t left, int32x4_t right) {
-  const int32x4_t high = vqrdmulhq_s32(vshlq_s32(acc, left), multiplier);
-  const int32x4_t fixup = vshrq_n_s32(vandq_s32(high, right), 31);
-  return vrshlq_s32(vqaddq_s32(high, fixup), right);
+/* shift: -31..-1 in each lane. The sum cannot overflow: |acc| < 2^31 and multiplier < 2^31. */
+static inline int32x4_t tflash_mve_requantize(int32x4_t acc, int32x4_t multiplier, int32x4_t shift) {
+  const int32x4_t high = vqrdmulhq_s32(acc, multiplier);
+  return vrshlq_s32(vaddq_s32(high, vshrq_n_s32(high, 31)), shift);
 }
 
 /* Copies count bytes; none where count is below 1. */
@@ -153,16 +153,17 @@ static inline void tflash_mve_block(const struct tflash_mve_filters *f, int32_t 
     tflash_mve_dot_3x2(row, filter[2], filter[3], f->depth, bias2, bias3, acc + 2);
   }
 
-  int32x4_t multiplier = vdupq_n_s32(f->multipliers[0]);
-  int32x4_t shift = vdupq_n_s32(f->shifts[0]);
-  if (f->per_channel != 0) {
+  int32x4_t multiplier;
+  int32x4_t shift;
+  if (f->per_channel == 0) {
+    multiplier = vdupq_n_s32(f->multipliers[0]);
+    shift = vdupq_n_s32(f->shifts[0]);
+  } else {
     multiplier = all ? vldrwq_s32(f->multipliers + c) : vldrwq_z_s32(f->multipliers + c, lanes);
     shift = all ? vldrbq_s32(f->shifts + c) : vldrbq_z_s32(f->shifts + c, lanes);
   }
-  const int32x4_t left = vmaxq_s32(shift, vdupq_n_s32(0));
-  const int32x4_t right = vminq_s32(shift, vdupq_n_s32(0));
   for (int32_t r = 0; r < rows; ++r) {
-    int32x4_t codes = tflash_mve_requantize(vldrwq_s32(acc + 4 * r), multiplier, left, right);
+    int32x4_t codes = tflash_mve_requantize(vldrwq_s32(acc + 4 * r), multiplier, shift);
     codes = vaddq_n_s32(codes, f->output_offset);
     codes = vmaxq_s32(codes, vdupq_n_s32(f->activation_min));
     codes = vminq_s32(codes, vdupq_n_s32(f->activation_max));

@@ -80,8 +80,22 @@ def wrapping_requantization(
 ) -> tuple[Mapping[str, ParamValue], tuple[Constant, ...]]:
     """For kernels that multiply bare codes: as `requantization`, with the input's zero point folded into the bias."""
     params = {name: value for name, value in portable.items() if name != "input_offset"} | {"bias": Ref("bias")}
-    bias = Constant("bias", folded_bias(layer, channel_axis, 0), is_weight=True)
-    return params, (*(c for c in constants if c.role != "bias"), bias)
+    data = {constant.role: constant.data for constant in constants}
+    shifts = np.where(data["multipliers"] == 0, -1, data["shifts"]).astype(np.int8)
+    return params, (
+        Constant("weights", data["weights"], is_weight=True),
+        Constant("bias", folded_bias(layer, channel_axis, 0), is_weight=True),
+        Constant("multipliers", data["multipliers"]),
+        Constant("shifts", shifts),
+    )
+
+
+def right_shift_obstacle(multipliers: Sequence[Multiplier]) -> str | None:
+    """Why the requantization of firmware/kernels/mve.h, which shifts to the right, is not for this layer."""
+    for channel, multiplier in enumerate(multipliers):
+        if multiplier.shift >= 0 and multiplier.mantissa != 0:
+            return f"channel {channel} is multiplied by 1/2 or more"
+    return None
 
 
 def rows_by(weights: Array, rows_at_once: int) -> Array:

@@ -152,7 +152,7 @@ def _dsp(layer: Conv2d) -> Step:
 
 
 def _mve_obstacle(layer: Conv2d) -> str | None:
-    return f"{layer.groups} groups" if layer.groups > 1 else None
+    return f"{layer.groups} groups" if layer.groups > 1 else packing.right_shift_obstacle(layer.multipliers)
 
 
 def _mve(layer: Conv2d) -> Step:

@@ -197,7 +197,7 @@ def _mve_obstacle(layer: DepthwiseConv2d) -> str | None:
         return f"a depth multiplier of {layer.depth_multiplier}"
     if (layer.vertical.dilation, layer.horizontal.dilation) != (1, 1):
         return f"a dilation of {layer.vertical.dilation} x {layer.horizontal.dilation}"
-    return None
+    return packing.right_shift_obstacle(layer.multipliers)
 
 
 def _taps_together(weights: Array) -> int:

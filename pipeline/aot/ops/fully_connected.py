@@ -76,6 +76,10 @@ def _portable(layer: FullyConnected) -> Step:
     )
 
 
+def _mve_obstacle(layer: FullyConnected) -> str | None:
+    return packing.right_shift_obstacle(layer.multipliers)
+
+
 def _mve(layer: FullyConnected) -> Step:
     portable = _portable(layer)
     params, constants = packing.wrapping_requantization(
@@ -123,7 +127,7 @@ def _dsp(layer: FullyConnected) -> Step:
 
 
 VARIANTS: tuple[Variant[FullyConnected], ...] = (
-    Variant("fully_connected_s8_mve", "mve", "VMLADAVA on 4 outputs at once", no_obstacle, _mve),
+    Variant("fully_connected_s8_mve", "mve", "VMLADAVA on 4 outputs at once", _mve_obstacle, _mve),
     Variant("fully_connected_s8_dsp", "dsp", "SMLAD on four outputs at once", _dsp_obstacle, _dsp),
     Variant("fully_connected_s8", "", "portable C", no_obstacle, _portable),
 )
