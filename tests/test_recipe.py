@@ -170,8 +170,19 @@ def test_the_documentation_names_every_key() -> None:
         "gate": "Gate",
         "targets[]": "Target",
         "verify": "VerifyOptions",
+        "edgetpu": "EdgeTpuSection",
     }
     keys = {f"{name}.{key}" for name, section in sections.items() for key in schema["$defs"][section]["properties"]}
     keys |= set(schema["properties"]) - {name.removesuffix("[]") for name in sections}
     assert len(keys) > 20
     assert [key for key in sorted(keys) if f"`{key}`" not in text] == []
+
+
+def test_a_board_file_of_ones_own_is_relative_to_the_recipe(tmp_path: Path) -> None:
+    (tmp_path / "net.tflite").write_bytes(b"")
+    (tmp_path / "mine.toml").write_text("")
+    (tmp_path / "recipe.yaml").write_text("name: r\nmodel: {tflite: net.tflite}\ntargets: [{board: mine.toml}]\n")
+    assert load(tmp_path / "recipe.yaml").targets[0].board == str(tmp_path / "mine.toml")
+    (tmp_path / "mine.toml").unlink()
+    with pytest.raises(RecipeError, match=r"targets\[0\]\.board is 'mine.toml'"):
+        load(tmp_path / "recipe.yaml")

@@ -193,7 +193,12 @@ class Target:
             packages = None if compiled is None else _packages(compiled.path, result)
             bundles.write(made, self.board, packages, labels, folder / "bundle", min_runtime_version=needed)
 
-        kept = self._step("bundle", inputs, {"labels": list(labels), "board": asdict(self.board)["edgetpu"]}, write)
+        kept = self._step(
+            "bundle",
+            inputs,
+            {"labels": list(labels), "board": json.loads(json.dumps(asdict(self.board)["edgetpu"]))},
+            write,
+        )
         bundle = bundles.load(kept.path / "bundle")
         return bundle, {
             "check": told["check"],
