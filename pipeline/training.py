@@ -439,6 +439,8 @@ def _model_inputs(source: ModelSource) -> tuple[dict[str, str], dict[str, str]]:
     hashes = {"model": files_digest(files, folder) + source.factory.function}
     if source.weights is not None:
         hashes["weights"] = file_digest(source.weights)
+    if source.files:
+        hashes["files"] = "".join(file_digest(file) for file in source.files)
     return hashes, factory.package_versions(files, folder)
 
 
