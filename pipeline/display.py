@@ -353,7 +353,7 @@ def edgetpu_fix(found: Json, paint: Paint) -> str:
     lines += [paint("bad", f"  will not compile yet: {clean(problem, 300)}") for problem in after["problems"]]
     if found["suggestions"]:
         lines += ["", "what only you can do"]
-        lines += [f"  {clean(suggestion, 400)}" for suggestion in found["suggestions"]]
+        lines += [f"  {clean(suggestion, 4000)}" for suggestion in found["suggestions"]]
     return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -139,7 +140,9 @@ def suggest(prediction: Prediction) -> tuple[str, ...]:
         )
         found.append(f"{fix} (ops {names})")
     if prediction.cuts:
-        found.append(f"to end the Edge TPU's part on purpose: edgetpu_compiler -i '{','.join(prediction.cuts)}'")
+        found.append(
+            f"to end the Edge TPU's part on purpose: edgetpu_compiler -i {shlex.quote(','.join(prediction.cuts))}"
+        )
     if not prediction.fits_on_chip:
         found.append("parameters do not fit on the chip: a smaller model, or --segments with several devices")
     return tuple(found)

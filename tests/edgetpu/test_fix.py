@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +170,19 @@ def test_suggestions_name_the_ops_and_where_to_cut(tmp_path: Path) -> None:
     assert "DEQUANTIZE" in text
     assert "inference_output_type" in text
     assert "edgetpu_compiler -i" in text
+
+
+def test_a_tensors_name_cannot_become_a_command(tmp_path: Path) -> None:
+    """The suggestion to cut is there to be copied into a shell, and names come from the file."""
+    model = TfliteBuilder()
+    x = model.input((1, 4, 4, 2), scale=0.05)
+    middle = model.tensor((1, 4, 4, 2), scale=0.05, name="a'; touch pwned; '")
+    y = model.output((1, 4, 4, 2), scale=0.05)
+    model.op("RELU", [x], [middle], 2)
+    model.op("LEAKY_RELU", [middle], [y])
+    found = fix.fix_model(saved(tmp_path, model.build()), tmp_path / "fixed.tflite", samples=1)
+    command = found.suggestions[-1].split(": ", 1)[1]
+    assert shlex.split(command) == ["edgetpu_compiler", "-i", "a'; touch pwned; '"]
 
 
 def test_mutated_files_are_checked_and_rewritten_or_refused_and_nothing_else() -> None:
