@@ -26,8 +26,15 @@ FAMILIES = ("native", "qemu_cortex_m0", "qemu_cortex_m4", "qemu_riscv32")
 BOARDS = [
     b.id if b.id in FAMILIES else pytest.param(b.id, marks=pytest.mark.slow, id=b.id)
     for b in board.all_boards()
-    if not b.is_hardware
+    if not b.is_hardware and b.edgetpu is None
 ]
+
+
+def test_a_real_boards_build_asks_for_no_compiler_of_this_computer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert build.versions(board.load("esp32_devkitc"))["platform"] == "espressif32@6.13.0"
+    with pytest.raises(ToolError):
+        build.versions(board.load("qemu_cortex_m4"))
 
 
 def rendered(name: str, out: Path, export: Export | None = None) -> Project:

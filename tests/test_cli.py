@@ -458,6 +458,7 @@ def test_run_shows_accuracies_each_target_and_where_the_report_lies(
             {"board": "native", "verify": verdict(), "device_accuracy": accuracy},
             {"board": "other", "verify": verdict(), "device_accuracy": None},
         ],
+        "edgetpu": [],
         "stages": [{"stage": "data", "reused": True}, {"stage": "float", "reused": False}],
         "problems": ["accuracy: 2.0 points below float, the gate allows 1.0."],
         "report": "build/digits/report.html",
