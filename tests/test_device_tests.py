@@ -16,10 +16,11 @@ import pytest
 from pipeline import tflite
 from pipeline.board import all_boards, load
 from pipeline.device_tests.bench import Bench, Request
-from pipeline.device_tests.faults import FAULTS
+from pipeline.device_tests.faults import FAULTS, FaultyStream
 from pipeline.device_tests.plugin import names_the_suite
 from pipeline.device_tests.suite import OWN_MODEL
 from pipeline.rig import Place
+from tests.devices.test_link import Script
 from tests.tflite_builder import TfliteBuilder
 
 EMULATED = [board.id for board in all_boards() if board.emulator is not None]
@@ -74,7 +75,7 @@ def run(folder: Path, *arguments: str, plugins: bool = False) -> subprocess.Comp
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "TENSORFLASH_"))}
     return subprocess.run(
         [*command, *([] if plugins else ["-p", "no:xdist"]), *arguments],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=900, check=False,
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=3600, check=False,
     )  # fmt: skip
 
 
@@ -117,9 +118,8 @@ def test_this_computer_passes_and_leaves_evidence(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("board", EMULATED)
 def test_an_emulated_board_passes_over_both_transports(board: str, tmp_path: Path) -> None:
-    soak = "10000" if FULL else "30"
     for transport in ("fast", "uart"):
-        done = run(tmp_path, "--board", board, "--transport", transport, "--samples", "12", "--soak", soak)
+        done = run(tmp_path, "--board", board, "--transport", transport, "--samples", "12", "--soak", "10000")
         assert done.returncode == 0, done.stdout + done.stderr
 
 
