@@ -68,14 +68,14 @@ def compile_project(
     command += [argument for name in environments for argument in ("--environment", name)]
     _run(command, project, log, environment(extra_flags), _counter(project, environments, log, progress), timeout_s)
     images = {name: read_image(project.path, name) for name in environments}
-    if "release" in images:
+    if "release" in images and _map_file(project.path, "release").is_file():  # not every framework writes one
         flash, ram = model_bytes(_map_file(project.path, "release").read_text(errors="replace"), project.name)
         images = {name: replace(i, model_flash_bytes=flash, model_ram_bytes=ram) for name, i in images.items()}
     return images
 
 
 def versions(board: Board) -> dict[str, str]:
-    """The versions of what builds a board's firmware: platformio, scons and gcc.
+    """The versions of what builds a board's firmware: platformio, scons and gcc; of a real board, its platform.
 
     Raises:  ToolError: one of them is missing.
     """
@@ -83,7 +83,11 @@ def versions(board: Board) -> dict[str, str]:
     return {
         "platformio": importlib.metadata.version("platformio"),
         "scons": importlib.metadata.version("scons"),
-        compiler(board): tools.version_line(compiler(board)),
+        **(
+            {"platform": board.platformio.platform}
+            if board.platformio is not None
+            else {compiler(board): tools.version_line(compiler(board))}
+        ),
     }
 
 
@@ -123,7 +127,8 @@ def _check_tools(board: Board) -> None:
             f"building firmware needs {' and '.join(missing)}, which {sys.executable} does not have.",
             hint=tools.install_python(*missing),
         )
-    tools.find_compiler(compiler(board))
+    if not board.is_hardware:  # PlatformIO brings a real board's compiler
+        tools.find_compiler(compiler(board))
 
 
 def _has(module: str) -> bool:

@@ -78,6 +78,10 @@ def _library(value: object, info: ValidationInfo) -> object:
     return str(folder) if folder.is_dir() else value
 
 
+def _board(value: object, info: ValidationInfo) -> object:
+    return str(_file(value, info)) if isinstance(value, str) and value.endswith(".toml") else value
+
+
 def _suffix(*suffixes: str) -> BeforeValidator:
     def check(value: object) -> object:
         if isinstance(value, str) and not value.endswith(suffixes):
@@ -100,14 +104,14 @@ PythonFunction = Annotated[
 ]
 TflmLibrary = Annotated[str, BeforeValidator(_library), _PATH_SCHEMA]
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,47}$"
-_IDENTIFIER = r"^[a-z][a-z0-9_]{0,47}$"
+_BOARD = r"^[a-z][a-z0-9_]{0,47}$|^.+\.toml$"
 _PATTERNS = {
     _NAME: "at most 48 letters, digits, - and _ are needed",
-    _IDENTIFIER: "at most 48 small letters, digits and _ are needed",
+    _BOARD: "at most 48 small letters, digits and _ are needed, or a file that ends in .toml",
 }
 Name = Annotated[str, Field(pattern=_NAME)]
 LayerPattern = Annotated[str, Field(min_length=1, max_length=200)]
-Identifier = Annotated[str, Field(pattern=_IDENTIFIER)]
+BoardName = Annotated[str, BeforeValidator(_board), Field(pattern=_BOARD)]
 
 
 class _Section(BaseModel):
@@ -131,10 +135,6 @@ class ModelSource(_Section):
     weights: Annotated[
         WeightsFile | None, Field(description="trained weights (.weights.h5) for the factory's model")
     ] = None
-    files: Annotated[
-        tuple[AnyFile, ...],
-        Field(strict=False, description="files the factory reads: when one changes, it is trained again"),
-    ] = ()
     tflite: Annotated[TfliteFile | None, Field(description="an int8 model: nothing is trained")] = None
 
     @model_validator(mode="after")
@@ -142,8 +142,6 @@ class ModelSource(_Section):
         _exactly_one(self, ("keras", "factory", "tflite"))
         if self.weights is not None and self.factory is None:
             raise ValueError("weights belong to a factory; a keras or tflite file has its own")
-        if self.files and self.factory is None:
-            raise ValueError("files are those a factory reads")
         return self
 
 
@@ -212,7 +210,7 @@ class Gate(_Section):
 class Target(_Section):
     """A board and the runtime it runs the model with."""
 
-    board: Identifier
+    board: Annotated[BoardName, Field(description="its id, or a board file of your own (.toml)")]
     runtime: Annotated[
         Literal["aot", "tflm", "edgetpu"], Field(description="default: aot, and edgetpu for a board with an Edge TPU")
     ] = "aot"

@@ -481,6 +481,8 @@ def _report(
 
 def _tools(board: Board) -> dict[str, str]:
     """The programs that build and run a board, as they name themselves."""
+    if board.is_hardware:
+        return build.versions(board)
     names = [build.compiler(board), *([board.emulator.program] if board.emulator else [])]
     return {name: tools.version_line(name) for name in names}
 
