@@ -3,7 +3,7 @@
  *   the formula and shapes of depthwise_conv_2d_s8.c, with
  *   bias     [input_channels]  int32  the model's - input zero point * sum of the channel's weights, modulo 2^32
  * The rows that one output row sees are kept in scratch, with their padding as zero points. Helium has no vector
- * multiply-accumulate that widens. Sixteen channels at once, products are added up as int16, taps_together taps of a row
+ * multiply-accumulate that widens. Sixteen channels at once, products of neighbouring taps are added up as int16
  * where the weights allow, before VMOVL widens the sums; what is left of the channels goes eight at once, 2 pixels
  * sharing the weights, with products of 32 bits. On silicon loads, products and sums overlap.
  * Bit-exact with: depthwise_conv_2d_s8.c.
@@ -183,8 +183,8 @@ __attribute__((noinline)) static void output_row_of_sixteen(const struct tflash_
   const int32_t next_row = row_bytes - p->filter_width * depth;
   const int32_t height = p->filter_height;
   const int32_t together = p->taps_together;
-  const int32_t groups = p->filter_width / together;
-  const int32_t singles = p->filter_width % together;
+  const int32_t pairs = together >= 2 ? p->filter_width / 2 : 0;
+  const int32_t singles = p->filter_width - 2 * pairs;
   const int16_t offset = (int16_t)p->output_offset;
   const int8x16_t lowest = vdupq_n_s8((int8_t)p->activation_min);
   const int8x16_t highest = vdupq_n_s8((int8_t)p->activation_max);
@@ -196,24 +196,26 @@ __attribute__((noinline)) static void output_row_of_sixteen(const struct tflash_
     int32x4_t *const a3 = &last;
     const int8_t *w = weights;
     const int8_t *x = rows;
-    for (int32_t fy = height; fy > 0; --fy) {
-      if (together == 3) {
-        for (int32_t i = groups; i > 0; --i) {
-          TAPS(FIRST_TAP NEXT_TAP NEXT_TAP WIDEN);
-        }
-      } else if (together == 2) {
-        for (int32_t i = groups; i > 0; --i) {
+    if (singles == 1 && pairs == 1 && together == 3) {
+      for (int32_t fy = height; fy > 0; --fy) {
+        TAPS(FIRST_TAP NEXT_TAP NEXT_TAP WIDEN);
+        x += next_row;
+      }
+    } else if (singles == 1 && pairs == 1) {
+      for (int32_t fy = height; fy > 0; --fy) {
+        TAPS(FIRST_TAP NEXT_TAP WIDEN FIRST_TAP WIDEN);
+        x += next_row;
+      }
+    } else {
+      for (int32_t fy = height; fy > 0; --fy) {
+        for (int32_t i = pairs; i > 0; --i) {
           TAPS(FIRST_TAP NEXT_TAP WIDEN);
         }
-      } else {
-        for (int32_t i = groups; i > 0; --i) {
+        for (int32_t i = singles; i > 0; --i) {
           TAPS(FIRST_TAP WIDEN);
         }
+        x += next_row;
       }
-      for (int32_t i = singles; i > 0; --i) {
-        TAPS(FIRST_TAP WIDEN);
-      }
-      x += next_row;
     }
     REQUANTIZE(a0, 0);
     REQUANTIZE(a1, 1);

@@ -92,7 +92,7 @@ static inline void tflash_mve_dot_1x4(const int8_t *row, const int8_t *const fil
   acc[3] = a3;
 }
 
-/* acc[p][0] += row p . w0, acc[p][1] += row p . w1, for three rows. 16 codes: 5 loads, 6 VMLADAVA. */
+/* acc[4 * p] = bias0 + row p . w0, acc[4 * p + 1] = bias1 + row p . w1, for three rows. 16 codes: 5 loads, 6 VMLADAVA. */
 static inline void tflash_mve_dot_3x2(const int8_t *const row[3], const int8_t *w0, const int8_t *w1, int32_t depth,
                                       int32_t bias0, int32_t bias1, int32_t *acc) {
   const int8_t *x0 = row[0], *x1 = row[1], *x2 = row[2];
@@ -131,26 +131,25 @@ static inline void tflash_mve_block(const struct tflash_mve_filters *f, int32_t 
   const int32_t left_over = f->channels - c;
   const mve_pred16_t lanes = vctp32q((uint32_t)left_over);
   const int32_t *const bias = f->bias + c;
+  const int32_t second = all || left_over > 1 ? 1 : 0; /* which of the filters stands for the missing ones */
+  const int32_t third = all || left_over > 2 ? 2 : 0;
+  const int32_t fourth = all || left_over > 3 ? 3 : 0;
   const int8_t *const filter[4] = {
       weights,
-      all || left_over > 1 ? weights + f->depth : weights,
-      all || left_over > 2 ? weights + 2 * f->depth : weights,
-      all || left_over > 3 ? weights + 3 * f->depth : weights,
+      weights + second * f->depth,
+      weights + third * f->depth,
+      weights + fourth * f->depth,
   };
-  const int32_t bias0 = bias[0];
-  const int32_t bias1 = all || left_over > 1 ? bias[1] : 0;
-  const int32_t bias2 = all || left_over > 2 ? bias[2] : 0;
-  const int32_t bias3 = all || left_over > 3 ? bias[3] : 0;
   int32_t acc[12];
   if (rows == 1) {
-    acc[0] = bias0;
-    acc[1] = bias1;
-    acc[2] = bias2;
-    acc[3] = bias3;
+    acc[0] = bias[0];
+    acc[1] = bias[second];
+    acc[2] = bias[third];
+    acc[3] = bias[fourth];
     tflash_mve_dot_1x4(row[0], filter, f->depth, acc);
   } else {
-    tflash_mve_dot_3x2(row, filter[0], filter[1], f->depth, bias0, bias1, acc);
-    tflash_mve_dot_3x2(row, filter[2], filter[3], f->depth, bias2, bias3, acc + 2);
+    tflash_mve_dot_3x2(row, filter[0], filter[1], f->depth, bias[0], bias[second], acc);
+    tflash_mve_dot_3x2(row, filter[2], filter[3], f->depth, bias[third], bias[fourth], acc + 2);
   }
 
   int32x4_t multiplier;
