@@ -70,9 +70,24 @@ def test_a_sound_layer_is_lowered_to_its_kernel(op: str) -> None:
 
 
 @pytest.mark.parametrize("op", LAYERS)
-def test_the_reason_names_the_features_that_no_kernel_uses_yet(op: str) -> None:
+def test_a_core_with_dsp_gets_the_kernel_for_it_and_the_reason(op: str) -> None:
     assert lowered(op).reason == "portable C: the core has no dsp or mve"
-    assert "dsp" in lowered(op, Core(frozenset({"dsp", "fpu"}))).reason
+    step = lowered(op, Core(frozenset({"dsp", "fpu"})))
+    assert step.kernel == f"{op.lower()}_s8_dsp"
+    assert step.reason.startswith("SMLAD on ")
+
+
+def test_a_layer_that_the_dsp_kernel_cannot_do_says_why() -> None:
+    options = LAYERS["CONV_2D"]["options"] | {"dilation_h_factor": 2, "dilation_w_factor": 2}
+    step = lowered("CONV_2D", Core(frozenset({"dsp"})), options=options)
+    assert step.kernel == "conv_2d_s8"
+    assert step.reason == "portable C; not conv_2d_s8_dsp: a dilation of 2 x 2"
+
+
+@pytest.mark.parametrize("op", LAYERS)
+def test_packing_folds_the_zero_point_into_a_bias_where_there_was_none(op: str) -> None:
+    step = lowered(op, Core(frozenset({"dsp"})), bias=None)
+    assert {c.role for c in step.constants} == {"weights", "bias", "multipliers", "codes"}
 
 
 @pytest.mark.parametrize("op", LAYERS)
