@@ -135,6 +135,10 @@ class ModelSource(_Section):
     weights: Annotated[
         WeightsFile | None, Field(description="trained weights (.weights.h5) for the factory's model")
     ] = None
+    files: Annotated[
+        tuple[AnyFile, ...],
+        Field(strict=False, description="files the factory reads: when one changes, it is trained again"),
+    ] = ()
     tflite: Annotated[TfliteFile | None, Field(description="an int8 model: nothing is trained")] = None
 
     @model_validator(mode="after")
@@ -142,6 +146,8 @@ class ModelSource(_Section):
         _exactly_one(self, ("keras", "factory", "tflite"))
         if self.weights is not None and self.factory is None:
             raise ValueError("weights belong to a factory; a keras or tflite file has its own")
+        if self.files and self.factory is None:
+            raise ValueError("files are those a factory reads")
         return self
 
 
