@@ -286,6 +286,35 @@ def test_of_equal_scores_the_first_class_is_the_answer() -> None:
 
 @pytest.mark.train
 @pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="a process cannot be pinned to a core here")
+def test_pinned_to_one_core_in_another_folder_training_gives_the_same_bytes(made: Made, tmp_path: Path) -> None:
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        pinned = train(write(tmp_path / "elsewhere"), tmp_path / "work")
+    finally:
+        os.sched_setaffinity(0, cores)
+    for before, after in zip(made.trained.steps, pinned.steps, strict=True):
+        assert before.outputs == after.outputs, before.stage
+
+
+@pytest.mark.train
+@pytest.mark.slow
+@pytest.mark.golden
+def test_the_transfer_example_keeps_its_base_and_loses_at_most_two_percentage_points(tmp_path: Path) -> None:
+    trained = train(ROOT / "examples" / "transfer" / "recipe.yaml", tmp_path / "work")
+    frozen = {layer["name"] for layer in trained.layers if layer["frozen"]}
+    assert frozen == {"stem", "stem_bn", "depthwise", "depthwise_bn", "pointwise", "pointwise_bn"}
+    assert all(layer["int8"] for layer in trained.layers)
+    lost = trained.evaluations["float"].correct - trained.evaluations["qat"].correct
+    assert trained.evaluations["qat"].samples == 696
+    assert trained.evaluations["qat"].accuracy >= 0.9
+    assert lost / 696 <= 0.02
+    assert trained.agreement is not None and trained.agreement["same"] >= 0.99 * 696
+
+
+@pytest.mark.train
+@pytest.mark.slow
 def test_the_digits_example_loses_at_most_a_percentage_point(tmp_path: Path) -> None:
     path = ROOT / "examples" / "digits" / "recipe.yaml"
     trained = train(path, tmp_path / "work")
