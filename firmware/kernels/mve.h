@@ -92,7 +92,8 @@ static inline void tflash_mve_dot_1x4(const int8_t *row, const int8_t *const fil
   acc[3] = a3;
 }
 
-/* acc[4 * p] = bias0 + row p . w0, acc[4 * p + 1] = bias1 + row p . w1, for three rows. 16 codes: 5 loads, 6 VMLADAVA. */
+/* acc[4 * p] = bias0 + row p . w0, acc[4 * p + 1] = bias1 + row p . w1, for three rows.
+ * 16 codes: 5 loads, 6 VMLADAVA. */
 static inline void tflash_mve_dot_3x2(const int8_t *const row[3], const int8_t *w0, const int8_t *w1, int32_t depth,
                                       int32_t bias0, int32_t bias1, int32_t *acc) {
   const int8_t *x0 = row[0], *x1 = row[1], *x2 = row[2];
