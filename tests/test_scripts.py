@@ -115,7 +115,8 @@ def test_set_up_installs_what_is_missing_and_only_that(tmp_path: Path) -> None:
     installs = machine.calls("apt-get -q -y -o DPkg::Lock::Timeout=300 install")
     assert installs == [
         "apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends python3-venv gcc-arm-none-eabi "
-        "libnewlib-arm-none-eabi qemu-system-arm gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc"
+        "libnewlib-arm-none-eabi qemu-system-arm gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc "
+        "openssh-client openssh-server"
     ]
     assert len(machine.calls("apt-get -q -y -o DPkg::Lock::Timeout=300 update")) == 1
     assert machine.calls("python -m pip install") == ["python -m pip install --disable-pip-version-check -e .[all,dev]"]
