@@ -230,6 +230,8 @@ def _verify(options: argparse.Namespace) -> Outcome:
             out=options.out,
             progress=progress,
             profile=options.profile,
+            port=options.port,
+            serial_number=options.serial_number,
         )
     return found, display.verdict, 0 if display.is_exact(found) else 1
 
@@ -438,6 +440,8 @@ def _parser() -> argparse.ArgumentParser:
         default="fast",
         help="how frames reach the board (default: %(default)s)",
     )
+    verify.add_argument("--port", metavar="PORT", help="of a board: /dev/tty.., COM.., socket://.., rfc2217://..")
+    verify.add_argument("--serial-number", metavar="S", help="of the board's USB device, where several are connected")
     verify.add_argument("--profile", action="store_true", help="count the instructions of each layer as well")
     verify.add_argument("--out", metavar="DIR", type=_path, help="keep the project, its builds and the golden vectors")
 

@@ -261,6 +261,7 @@ class _Proof:
                 folder,
                 self.progress,
                 profile=True,
+                project=made.project,
             )
             verdict = verify.compare(answers, heard.samples, heard.traced, export.layers, self.graph)
             found = {
@@ -313,7 +314,7 @@ class _Proof:
         if test.golden is None:
             return None
         host = golden.load(test.golden, export.model)
-        heard = ask(export, board, made.images, host.vectors, 0, "fast", folder, self.progress)
+        heard = ask(export, board, made.images, host.vectors, 0, "fast", folder, self.progress, project=made.project)
         device = np.stack([answer.outputs[0] for answer in heard.samples])
         classes = test.answers()
         right = [int(np.trace(np.array(training.confusion(scores, classes)))) for scores in (device, host.outputs[0])]

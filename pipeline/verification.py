@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from pipeline import (
 from pipeline import board as boards
 from pipeline.board import Board
 from pipeline.check import check_export
-from pipeline.devices import open_device
+from pipeline.devices import open_device, ports
 from pipeline.golden import Golden
 from pipeline.model import Export, Image, Inference
 from pipeline.vectors import Vectors
@@ -75,12 +76,14 @@ def verify_model(
     out: Path | None,
     progress: Progress,
     profile: bool = False,
+    port: str | None = None,
+    serial_number: str | None = None,
 ) -> dict[str, Any]:
     """Prove an int8 model from anywhere on one board: the object that `tensorflash verify --json` prints.
 
     Args:    inputs: an .npz of the user's instead of generated vectors. golden_file: saved golden answers, which hold
              their own inputs. out: keeps the project, its images and the golden answers. profile: count layer by
-             layer as well.
+             layer as well. port, serial_number: of a real board, or the port of an emulated one that runs elsewhere.
     Raises:  ModelError, BudgetError, DataError, ToolError, DeviceError, each saying what to do.
     """
     graph = tflite.read(model)
@@ -90,6 +93,8 @@ def verify_model(
     _require_library(export, target)
     check_export(graph, export, target).require_fit()
     require_tools(target)
+    if target.is_hardware or port is not None or serial_number is not None:
+        ports.find(target, port=port, serial_number=serial_number)
     if golden_file is None:
         interpreters.require_tflm()
         given = vectors.make(export.model, samples, seed) if inputs is None else vectors.load(inputs, export.model)
@@ -100,9 +105,21 @@ def verify_model(
         given = saved.vectors
     with _folder(out) as folder, Workspace(folder) as workspace:
         truth = saved or golden_answers(workspace, export, given, golden.LAYER_SAMPLES, progress)
-        images = firmware(workspace, export, target, progress).images
+        made = firmware(workspace, export, target, progress)
+        images = made.images
         answers = ask(
-            export, target, images, truth.vectors, truth.layer_samples, transport, folder, progress, profile=profile
+            export,
+            target,
+            images,
+            truth.vectors,
+            truth.layer_samples,
+            transport,
+            folder,
+            progress,
+            profile=profile,
+            port=port,
+            serial_number=serial_number,
+            project=made.project,
         )
     verdict = verify.compare(truth, answers.samples, answers.traced, export.layers, graph)
     progress("cross-check", 0, 0)
@@ -248,24 +265,35 @@ def ask(
     progress: Progress,
     *,
     profile: bool = False,
+    port: str | None = None,
+    serial_number: str | None = None,
+    project: Path | None = None,
 ) -> Answers:
     """Let the device answer all samples, and its trace build the first `layer_samples` layer by layer.
 
+    Args:    port, serial_number: which port a real board is on. A firmware that cannot be exchanged from here, because
+             its port is remote, shows its layers if it is the trace build already. project: to flash a board from.
     Raises:  DeviceError: it is silent, or runs something else.
     """
     stage = f"{board.id} answers"
     answered: list[Inference] = []
-    with open_device(board, images["verify"], work=work, transport=transport) as device:
+    reach = partial(
+        open_device, board, work=work, transport=transport, port=port, serial_number=serial_number, project=project
+    )
+    with reach(images["verify"]) as device:
         device.expect(export.model, export.runtime)
         for index in range(given.samples):
             progress(stage, index, given.samples)
             answered.append(device.infer(given.sample(index)))
         progress(stage, given.samples, given.samples)
         stack = device.stack_bytes()
+        shows_layers = device.identity.trace_build
+    if port is not None and not shows_layers and ("://" in port or not board.is_hardware):
+        layer_samples, profile = 0, False
     traced: list[Inference] = []
     if layer_samples and export.layers:
         stage = f"{board.id} layers"
-        with open_device(board, images["trace"], work=work, transport=transport, count=False) as device:
+        with reach(images["trace"], count=False) as device:
             device.expect(export.model, export.runtime)
             for index in range(min(layer_samples, given.samples)):
                 progress(stage, index, layer_samples)
@@ -273,7 +301,7 @@ def ask(
             progress(stage, layer_samples, layer_samples)
     counts = None
     if profile and given.samples:
-        with open_device(board, images["trace"], work=work, transport=transport) as device:
+        with reach(images["trace"]) as device:
             device.expect(export.model, export.runtime)
             counts = device.profile(given.sample(0), export.layers) if device.count_unit else None
     return Answers(tuple(answered), tuple(traced), stack or None, counts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -56,6 +57,8 @@ def open_device(
     opened: AbstractContextManager[ByteStream]
     with lifetime.temporary_folder() as folder, log_path.open("wb") as log:
         if on_port:
+            if project is not None and board.is_hardware:  # what building leaves stays out of the user's folder
+                project = Path(shutil.copytree(project, folder / "project"))
             opened = hardware.open_port(
                 board,
                 port=port,

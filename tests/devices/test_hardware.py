@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import socket as tcp
 import subprocess
 import sys
 import threading
@@ -17,15 +18,17 @@ from pathlib import Path
 import pytest
 
 from pipeline.board import load
+from pipeline.device_tests.suite import OWN_MODEL
 from pipeline.devices import hardware, open_device, ports
 from pipeline.devices.device import Device
 from pipeline.devices.link import FrameLink, Refused
 from pipeline.devices.lock import locked
 from pipeline.devices.ports import AbsentError, Port
-from pipeline.devices.process import ProcessStream
+from pipeline.devices.process import ProcessStream, open_pipes
 from pipeline.devices.serial_port import SerialStream
 from pipeline.errors import DeviceError, ToolError
 from pipeline.model import Image
+from pipeline.verification import verify_model
 from pipeline.wire import Command, Reset
 from tests.devices.toy import MODEL, outputs, running, sample
 
@@ -346,5 +349,59 @@ def test_a_board_is_flashed_then_awaited_then_asked(
         monkeypatch.setattr(hardware, "upload", upload_and_leave)
         with open_device(board, IMAGE, work=tmp_path, port=str(socket.path), project=project) as device:
             assert device.infer(sample(1)).outputs[1] == 1
-        assert (project / "tries").read_text() == "xx"
+        assert "try 2" in (tmp_path / "native-verify-serial.log").read_text()
+        assert not (project / ".pio").exists(), "the user's project is left as it was"
         socket.unplug()
+
+
+@pytest.mark.golden
+@pytest.mark.emulated
+def test_a_model_is_proved_on_a_board_at_a_remote_port(tmp_path: Path) -> None:
+    """Its firmware cannot be exchanged from here: the trace build shows its layers, the verify build does not."""
+    options = {"board": "native", "runtime": "aot", "samples": 6, "seed": 0, "inputs": None, "golden_file": None,
+               "transport": "fast", "out": tmp_path / "work", "progress": lambda *_: None}  # fmt: skip
+    verify_model(OWN_MODEL, **options)  # type: ignore[arg-type]
+    (step,) = (tmp_path / "work").glob("firmware-native-aot-*")
+    for build, layers in (("verify", 0), ("trace", 6)):
+        with remote(next((step / "images").glob(f"{build}*")), tmp_path) as port:
+            found = verify_model(OWN_MODEL, **options, port=port)  # type: ignore[arg-type]
+        assert (found["samples"], found["mismatched_samples"], found["layers_compared"]) == (6, 0, layers)
+
+
+@contextlib.contextmanager
+def remote(program: Path, folder: Path) -> Iterator[str]:
+    """A board that runs a program, behind socket://, for one connection after another."""
+    server = tcp.create_server(("127.0.0.1", 0))
+    server.settimeout(0.05)
+    stop = threading.Event()
+    with (folder / f"{program.name}.log").open("wb") as log:
+        board = open_pipes([str(program)], folder, log, name="remote")
+
+        def serve() -> None:
+            while not stop.is_set():
+                with contextlib.suppress(TimeoutError):
+                    connection, _ = server.accept()
+                    with connection:
+                        connection.settimeout(0.002)
+                        carry(connection)
+
+        def carry(connection: tcp.socket) -> None:
+            while not stop.is_set():
+                with contextlib.suppress(TimeoutError):
+                    data = connection.recv(4096)
+                    if not data:
+                        return
+                    board.write(data)
+                said = board.read(4096, 0.002)
+                if said:
+                    connection.sendall(said)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"socket://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            stop.set()
+            thread.join()
+            board.close()
+            server.close()
