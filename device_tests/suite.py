@@ -51,20 +51,19 @@ def _count(text: str) -> int:
     return number
 
 
-def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
-    """The boards of a rig are tested in parallel where pytest-xdist is there: a worker a board."""
+def in_parallel(args: Sequence[str]) -> list[str]:
+    """The options that test the boards of a rig in parallel, a worker each, where pytest-xdist is there to do it."""
     if "PYTEST_XDIST_WORKER" in os.environ or importlib.util.find_spec("xdist") is None:
-        return
-    asked = any(a.startswith(("-n", "--numprocesses", "--dist")) or a in ("no:xdist", "-pno:xdist") for a in args)
-    known = early_config.known_args_namespace
+        return []
     path = _option(args, "--rig")
-    if path is None or asked or known.usepdb:
-        return
+    asked = any(a.startswith(("-n", "--numprocesses", "--dist", "--pdb")) or a.endswith("no:xdist") for a in args)
+    if path is None or asked:
+        return []
     try:
         count = len({_group(place) for place in rig.load(Path(path))})
     except TensorflashError:
-        return  # told by pytest_configure
-    args[:] = ["-n", str(count), "--dist", "loadgroup", *args]
+        return []  # told by pytest_configure
+    return ["-n", str(count), "--dist", "loadgroup"]
 
 
 def _option(args: Sequence[str], name: str) -> str | None:

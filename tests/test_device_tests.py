@@ -131,10 +131,22 @@ def test_a_rig_is_tested_in_parallel_and_what_is_absent_is_skipped(tmp_path: Pat
         '[[place]]\nname = "far"\nboard = "qemu_cortex_m4"\ntransport = "uart"\n'
         '[[place]]\nname = "desk"\nboard = "teensy41"\n'
     )
-    arguments = ("--rig", "rig.toml", "--samples", "6", "--soak", "6", "--evidence", "e.json", "-k", "golden or soak")
+    arguments = (
+        "-v",
+        "--rig",
+        "rig.toml",
+        "--samples",
+        "6",
+        "--soak",
+        "6",
+        "--evidence",
+        "e.json",
+        "-k",
+        "golden or soak",
+    )
     done = run(tmp_path, *arguments, plugins=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 workers" in done.stdout
+    assert "created: 3/3 workers" in done.stdout
     found = outcomes(tmp_path / "e.json")
     assert {o for name, o in found.items() if "[here]" in name or "[far]" in name} == {"passed"}
     assert [o for name, o in found.items() if "[desk]" in name] == ["skipped"] * 3
@@ -143,13 +155,11 @@ def test_a_rig_is_tested_in_parallel_and_what_is_absent_is_skipped(tmp_path: Pat
 
 def test_absent_hardware_skips_unless_it_is_named_or_required(tmp_path: Path) -> None:
     only = ("-k", "every_answer")
-    assert run(tmp_path, "--board", "teensy41", *only).returncode == 0
-    for arguments in (["--require-hardware"], ["--port", str(tmp_path / "ttyNone")], ["--serial-number", "none"]):
+    for arguments in (["--require-hardware"], ["--port", str(tmp_path / "ttyNone")]):
         done = run(tmp_path, "--board", "teensy41", *arguments, *only)
         assert done.returncode == 1 and "Try: " in done.stdout, done.stdout
         assert "Traceback" not in done.stdout
     assert "no board was named" in run(tmp_path, *only).stdout
-    assert run(tmp_path, "--require-hardware", *only).returncode == 1
 
 
 @pytest.mark.parametrize(
@@ -157,7 +167,6 @@ def test_absent_hardware_skips_unless_it_is_named_or_required(tmp_path: Path) ->
     [
         (["--board", "moon"], "there is no board 'moon'"),
         (["--board", "native", "--board", "pico", "--port", "x"], "are of one --board"),
-        (["--rig", "none.toml"], "the rig file cannot be read"),
         (["--rig", "none.toml", "--board", "pico"], "leave --board"),
         (["--board", "coral_usb"], "runs a bundle and no firmware"),
     ],

@@ -13,6 +13,7 @@ from pipeline.errors import DeviceError
 
 REOPEN_TIMEOUT_S = 10.0
 _LOOK_S = 0.02
+_WRITE_TIMEOUT_S = 10.0
 _REOPEN_LOOK_S = 0.1
 
 
@@ -76,12 +77,19 @@ class SerialStream:
             self._port.close()
 
     def _open(self, url: str) -> Any:
-        port = serial.serial_for_url(url, do_not_open=True, baudrate=self._baud, timeout=_LOOK_S, write_timeout=10.0)
+        is_rfc2217 = url.startswith("rfc2217://")  # pyserial has no write timeout there, and sets lines once it is open
+        port = serial.serial_for_url(
+            url,
+            do_not_open=True,
+            baudrate=self._baud,
+            timeout=_LOOK_S,
+            write_timeout=None if is_rfc2217 else _WRITE_TIMEOUT_S,
+        )
         if "://" not in url:
             port.exclusive = True
             port.dtr, port.rts = self._lines
         port.open()
-        if "://" in url and url.startswith("rfc2217"):
+        if is_rfc2217:
             port.dtr, port.rts = self._lines
         return port
 

@@ -14,8 +14,11 @@ import tty
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import serial
+import serial.rfc2217
 
 from pipeline.board import load
 from pipeline.device_tests.suite import OWN_MODEL
@@ -405,3 +408,51 @@ def remote(program: Path, folder: Path) -> Iterator[str]:
             thread.join()
             board.close()
             server.close()
+
+
+class Terminal(serial.Serial):  # type: ignore[misc]
+    """A pseudo terminal as a port with the modem lines that it does not have."""
+
+    cts = dsr = ri = cd = False
+
+    def _update_dtr_state(self) -> None:
+        pass
+
+    def _update_rts_state(self) -> None:
+        pass
+
+
+@pytest.mark.filterwarnings("ignore:setDaemon:DeprecationWarning", "ignore:setName:DeprecationWarning")
+def test_a_port_behind_rfc2217_answers(socket: Socket) -> None:
+    """pyserial's own server, as on the computer that the board is connected to."""
+    server = tcp.create_server(("127.0.0.1", 0))
+    with running() as stream:
+        socket.plug(stream)
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            connection.settimeout(0.002)
+            with connection, Terminal(str(socket.path), timeout=0) as line:
+                peer = SimpleNamespace(write=connection.sendall)
+                manager = serial.rfc2217.PortManager(line, peer)
+                while True:
+                    with contextlib.suppress(TimeoutError):
+                        data = connection.recv(4096)
+                        if not data:
+                            return
+                        line.write(b"".join(manager.filter(data)))
+                    said = line.read(4096)
+                    if said:
+                        connection.sendall(b"".join(manager.escape(said)))
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        port = SerialStream(f"rfc2217://127.0.0.1:{server.getsockname()[1]}")
+        try:
+            device = Device(FrameLink(port, name="toy"))
+            assert [a.tobytes() for a in device.infer(sample(1)).outputs] == outputs(sample(1), 1)
+        finally:
+            port.close()
+            thread.join()
+            server.close()
+            socket.unplug()
