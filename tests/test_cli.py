@@ -424,7 +424,8 @@ def test_verify_passes_its_options_on_and_its_verdict_is_the_exit_code(
     fake = types.ModuleType("pipeline.verification")
     fake.verify_model = verify_model  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pipeline.verification", fake)
-    assert cli.main(["verify", "m.tflite", "--board", "native", "--seed", "9"]) == exit_code
+    arguments = ["--board", "native", "--seed", "9", "--port", "socket://shelf:1"]
+    assert cli.main(["verify", "m.tflite", *arguments]) == exit_code
     shown = capsys.readouterr()
     assert words in shown.out
     assert "\x1b" not in shown.out
@@ -440,6 +441,8 @@ def test_verify_passes_its_options_on_and_its_verdict_is_the_exit_code(
         "transport": "fast",
         "out": None,
         "profile": False,
+        "port": "socket://shelf:1",
+        "serial_number": None,
     }
     assert cli.main(["verify", "m.tflite", "--board", "native", "--json"]) == exit_code
     assert json.loads(capsys.readouterr().out) == verdict(**changes)
