@@ -15,7 +15,7 @@ PATH = Path(__file__).resolve().parent.parent / "docs" / "boards.md"
 HEAD = """\
 # Boards
 
-Written by `scripts/write_boards.py` from `pipeline/boards/*.toml`, where every number has its source beside it.
+Written by `scripts/write_boards.py` from `pipeline/boards/*.toml`, where every number names its source.
 
 ## What was run
 
@@ -23,12 +23,17 @@ Written by `scripts/write_boards.py` from `pipeline/boards/*.toml`, where every 
 |---|---|---|
 | emulated | firmware is built, runs in QEMU or as a process, and answers byte for byte | `tests/test_verification.py` |
 | compiled | a project's C becomes object code for the core, all but one file | `tests/test_hardware_projects.py` |
-| validated | PlatformIO accepts `platformio.ini`; the platform's own list has the board | `tests/test_project.py` |
+| validated | PlatformIO accepts `platformio.ini` | `tests/test_project.py` |
 | on hardware | firmware ran on the board itself | |
 
 The one file that is not compiled is the framework's own port, `firmware/ports/arduino.cpp`, `firmware/ports/espidf.c`
 or `firmware/ports/stm32cube.c`: it holds the framework's few calls, whose headers come from PlatformIO's registry. For
 Xtensa there is no compiler here. Baud rates cannot be emulated at all.
+
+Of the real boards' figures, the platform versions, board names, clocks, flash and RAM limits and most USB ids were read from
+PlatformIO's own platform repositories. The references to datasheets and manuals, UART pins, DTR and RTS wiring and the
+remaining USB ids (ST-LINK, J-Link, CP2102N, CH340, Teensy, the bootloaders') have not been compared with those documents yet:
+`tensorflash boards --check FILE` takes a corrected file of your own.
 
 """
 
