@@ -35,7 +35,8 @@ TIMEOUT_S = 600.0
 
 _ABSENT, _EDITED, _UNPACK = 96, 97, 98  # exit codes of our own commands on the board
 _HOST = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]{0,63}@)?[A-Za-z0-9_\[][A-Za-z0-9_.:\[\]-]{0,252}")
-_FOLDER = re.compile(r"/?[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+# Parts may be hidden (.venv), but never . or .., and never begin with a dash.
+_FOLDER = re.compile(r"/?\.?[A-Za-z0-9_][A-Za-z0-9_.-]*(/\.?[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 _MAX_ANSWER_BYTES = 1 << 30
 
 
