@@ -27,6 +27,7 @@ from typing import Any
 import jinja2
 
 from pipeline import __version__
+from pipeline.aot.emit import C_TYPES
 from pipeline.board import Board
 from pipeline.errors import RequestError
 from pipeline.model import Export, TensorSpec
@@ -38,15 +39,6 @@ YOURS = ("src/app_main.c",)
 
 _FIRMWARE = Path(str(package_files("pipeline.firmware")))
 _FORMAT = 1
-_C_TYPES = {
-    "int8": "int8_t",
-    "uint8": "uint8_t",
-    "int16": "int16_t",
-    "int32": "int32_t",
-    "int64": "int64_t",
-    "float32": "float",
-    "bool": "uint8_t",
-}
 _RESERVED = re.compile(
     "auto|break|case|char|const|continue|default|do|double|else|enum|extern|float|for|goto|if|inline|int|long|register|"
     "restrict|return|short|signed|sizeof|static|struct|switch|typedef|union|unsigned|void|volatile|while|main|"
@@ -268,7 +260,7 @@ def _tensor(spec: TensorSpec) -> dict[str, Any]:
         "name": re.sub(r"[^A-Za-z0-9_.:;,+-]", "_", spec.name)[-60:],
         "shape": "x".join(map(str, spec.shape)) or "1",
         "dtype": spec.dtype,
-        "c_type": _C_TYPES.get(spec.dtype, "uint8_t"),
+        "c_type": C_TYPES.get(spec.dtype, "uint8_t"),
         "scale": spec.scale,
         "zero_point": spec.zero_point,
         "fill": spec.zero_point if spec.dtype in ("int8", "uint8") else 0,
