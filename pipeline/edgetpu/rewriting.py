@@ -33,16 +33,19 @@ class Edit:
     """What to change in a model's only subgraph.
 
     versions: op index -> version. dropped: ops to leave out. constants: tensor index -> the value it now always has.
-    static: tensors whose shape_signature, with its -1, is to go.
+    static: tensors whose shape_signature, with its -1, is to go. options: op index -> the type of the empty options it
+    gets. outputs: the tensors that are the model's outputs now; None for those it had.
     """
 
     versions: Mapping[int, int] = field(default_factory=dict)
     dropped: frozenset[int] = frozenset()
     constants: Mapping[int, Array] = field(default_factory=dict)
     static: frozenset[int] = frozenset()
+    options: Mapping[int, int] = field(default_factory=dict)
+    outputs: tuple[int, ...] | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.versions or self.dropped or self.constants or self.static)
+        return any((self.versions, self.dropped, self.constants, self.static, self.options, self.outputs is not None))
 
 
 def rewrite(content: bytes, graph: Graph, edit: Edit) -> bytes:
@@ -80,13 +83,14 @@ class _Unknown(Exception):
 
 @dataclass(eq=False)
 class _New:
-    """A table, a vector of references or a vector of bytes that is new, and where it will lie."""
+    """A table, a vector of references or a vector of plain elements that is new, and where it will lie."""
 
     types: str = ""
     fields: dict[int, int | float | bool | _New] = field(default_factory=dict)
     old: dict[int, int] = field(default_factory=dict)  # references to what lies in the old content, by field
     entries: list[_New | int] | None = None  # an int is a position in the old content
     data: bytes | None = None
+    width: int = 1  # bytes of one of data's elements
     position: int = 0
 
 
@@ -119,6 +123,9 @@ def _rewrite(content: bytes, edit: Edit) -> bytes:
         op.fields[0] = list(codes).index(key)
         if raw.integer(9, "Q") > 1:
             raise _Unknown("a custom op's options lie at a fixed place")
+        if index in edit.options:
+            op.old.pop(4, None)
+            op.fields |= {3: edit.options[index], 4: _New()}
         ops.append(op)
 
     tensors: list[_New | int] = []
@@ -138,6 +145,9 @@ def _rewrite(content: bytes, edit: Edit) -> bytes:
     vectors = {name: _New(entries=e) for name, e in (("ops", ops), ("tensors", tensors), ("buffers", buffers))}
     model.fields |= {1: _New(entries=list(codes.values())), 2: _New(entries=[subgraph]), 4: vectors["buffers"]}
     subgraph.fields |= {0: vectors["tensors"], 3: vectors["ops"]}
+    if edit.outputs is not None:
+        subgraph.fields[2] = _New(data=struct.pack(f"<{len(edit.outputs)}i", *edit.outputs), width=4)
+        subgraph.old.pop(2, None)
     for new, places in ((model, (1, 2, 4)), (subgraph, (0, 3))):
         for place in places:
             new.old.pop(place, None)
@@ -210,7 +220,7 @@ def _place(new: _New, end: int) -> int:
 
 def _write(new: _New, out: bytearray, shift: int) -> None:
     if new.data is not None:
-        struct.pack_into("<I", out, new.position, len(new.data))
+        struct.pack_into("<I", out, new.position, len(new.data) // new.width)
         out[new.position + 4 : new.position + 4 + len(new.data)] = new.data
         return
     if new.entries is not None:
