@@ -36,6 +36,7 @@ from pipeline.check import check_export
 from pipeline.devices import open_device, ports
 from pipeline.golden import Golden
 from pipeline.model import Export, Image, Inference
+from pipeline.tflite import Graph
 from pipeline.vectors import Vectors
 from pipeline.workspace import StepResult, Workspace, digest
 
@@ -89,7 +90,40 @@ def verify_model(
     graph = tflite.read(model)
     audit.require_int8(graph)
     target = boards.load(board)
-    export = runtimes.export(graph, target, runtime)
+    return verify_export(
+        graph,
+        runtimes.export(graph, target, runtime),
+        target,
+        samples=samples,
+        seed=seed,
+        inputs=inputs,
+        golden_file=golden_file,
+        transport=transport,
+        out=out,
+        progress=progress,
+        profile=profile,
+        port=port,
+        serial_number=serial_number,
+    )
+
+
+def verify_export(
+    graph: Graph,
+    export: Export,
+    target: Board,
+    *,
+    samples: int,
+    seed: int,
+    progress: Progress,
+    inputs: Path | None = None,
+    golden_file: Path | None = None,
+    transport: str = "fast",
+    out: Path | None = None,
+    profile: bool = False,
+    port: str | None = None,
+    serial_number: str | None = None,
+) -> dict[str, Any]:
+    """verify_model with source files that are made already."""
     _require_library(export, target)
     check_export(graph, export, target).require_fit()
     require_tools(target)
