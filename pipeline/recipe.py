@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import yaml
 from pydantic import (
     BaseModel,
@@ -27,6 +28,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from pipeline.contract import Contract
 from pipeline.errors import RecipeError
 from pipeline.factory import Factory
 from pipeline.factory import parse as parse_factory
@@ -172,6 +174,68 @@ class DataSource(_Section):
         return self
 
 
+Finite = Annotated[float, Field(ge=-1e30, le=1e30, allow_inf_nan=False)]
+PerChannel = Annotated[
+    tuple[Finite, ...],
+    Field(strict=False, min_length=1, max_length=65_536),
+    BeforeValidator(lambda value: value if isinstance(value, list) else [value]),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}, "minItems": 1}]}),
+]
+
+
+class InputOptions(_Section):
+    """What raw data are, and how they become what the model takes: in training, in tests and in the firmware.
+
+    One of: scale and offset (real = scale * raw + offset), mean and std (real = (raw - mean) / std), range (the reals
+    that 0 and 255 stand for). Each is one value, or one for each channel. Without any, real = raw.
+    """
+
+    raw: Annotated[Literal["uint8", "int16", "float32"], Field(description="what the sensor or the file gives")]
+    layout: Annotated[
+        Literal["channels_last", "channels_first"], Field(description="of a raw sample; the model's is channels last")
+    ] = "channels_last"
+    scale: Annotated[PerChannel | None, Field(description="real = scale * raw + offset")] = None
+    offset: Annotated[PerChannel | None, Field(description="default: 0")] = None
+    mean: Annotated[PerChannel | None, Field(description="of raw values: real = (raw - mean) / std")] = None
+    std: Annotated[PerChannel | None, Field(description="of raw values, above 0")] = None
+    range: Annotated[
+        tuple[Finite, Finite] | None, Field(strict=False, description="real numbers that the raw 0 and 255 stand for")
+    ] = None
+
+    @model_validator(mode="after")
+    def _one_normalisation(self) -> InputOptions:
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("mean and std go together")
+        ways = [self.scale is not None or self.offset is not None, self.mean is not None, self.range is not None]
+        if sum(ways) > 1:
+            raise ValueError("scale and offset, mean and std, or range: one of the three")
+        if self.range is not None and (self.raw != "uint8" or self.range[0] == self.range[1]):
+            raise ValueError("range is two different numbers, for uint8")
+        lengths = {len(value) for value in (self.scale, self.offset, self.mean, self.std) if value} - {1}
+        if len(lengths) > 1:
+            raise ValueError(f"values for {' and '.join(map(str, sorted(lengths)))} channels")
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError("std has to be above 0")
+        contract = self.contract
+        if not np.isfinite((*contract.scale, *contract.offset)).all() or 0.0 in contract.scale:
+            raise ValueError("the normalisation cannot be computed in float32, or makes all values one")
+        return self
+
+    @property
+    def contract(self) -> Contract:
+        """The one formula that all of them become; computed in float64, rounded once."""
+        if self.range is not None:
+            scale, offset = np.array([(self.range[1] - self.range[0]) / 255]), np.array([self.range[0]])
+        elif self.mean is not None and self.std is not None:
+            scale = 1 / np.array(self.std)
+            offset = 0.0 - np.array(self.mean) * scale  # not -0.0
+        else:
+            scale, offset = np.array(self.scale or (1.0,)), np.array(self.offset or (0.0,))
+        with np.errstate(over="ignore"):  # which the validator finds
+            rounded = [tuple(map(float, value.astype(np.float32))) for value in (scale, offset)]
+        return Contract(self.raw, rounded[0], rounded[1], self.layout)
+
+
 class TrainOptions(_Section):
     """Training of the float model. Without this section the model is taken as trained."""
 
@@ -203,6 +267,19 @@ class QuantizeOptions(_Section):
         if self.method == "ptq" and (self.include or self.exclude):
             raise ValueError("include and exclude choose layers for qat; ptq quantizes all")
         return self
+
+
+class ConvertOptions(_Section):
+    """How the model is written as .tflite: int8 throughout in any case."""
+
+    io: Annotated[
+        Literal["int8", "uint8", "float32"],
+        Field(description="type of the model's input and output; float32: quantized at the edges, by the device"),
+    ] = "int8"
+    per_channel_dense: Annotated[
+        bool | None,
+        Field(description="a weight scale for each output of Dense; default: unless a target's TFLM library is wrong"),
+    ] = None
 
 
 class Gate(_Section):
@@ -273,12 +350,14 @@ class Recipe(_Section):
     name: Name
     model: ModelSource
     data: DataSource | None = None
+    input: InputOptions | None = None
     seed: Annotated[int, Field(ge=0, le=2**32 - 1, description="of training; equal seeds give equal bytes")] = 0
     threads: Annotated[
         int, Field(ge=1, le=1024, description="TensorFlow trains with; another number gives another model")
     ] = 1
     train: TrainOptions | None = None
     quantize: QuantizeOptions | None = None
+    convert: ConvertOptions | None = None
     gate: Gate | None = None
     targets: Annotated[tuple[Target, ...], Field(strict=False, json_schema_extra={"minItems": 1})]
     verify: VerifyOptions = VerifyOptions()
@@ -298,6 +377,11 @@ class Recipe(_Section):
         """The quantize section, or its defaults."""
         return self.quantize or QuantizeOptions()
 
+    @property
+    def contract(self) -> Contract | None:
+        """What the input section says, if there is one."""
+        return None if self.input is None else self.input.contract
+
     @field_validator("targets")
     @classmethod
     def _targets_differ(cls, targets: tuple[Target, ...]) -> tuple[Target, ...]:
@@ -314,7 +398,7 @@ class Recipe(_Section):
             if self.data is None:
                 raise ValueError("a Keras model needs a data section: it is trained, calibrated and tested with it")
         else:
-            for section in ("train", "quantize", "gate"):
+            for section in ("train", "quantize", "convert", "gate"):
                 if getattr(self, section) is not None:
                     raise ValueError(f"a {section} section goes with a Keras model; {self.model.tflite.name} is int8")
         return self
@@ -476,8 +560,10 @@ def _keys(where: tuple[str | int, ...]) -> list[str]:
     sections: dict[str, type[BaseModel]] = {
         "model": ModelSource,
         "data": DataSource,
+        "input": InputOptions,
         "train": TrainOptions,
         "quantize": QuantizeOptions,
+        "convert": ConvertOptions,
         "gate": Gate,
         "targets": Target,
         "verify": VerifyOptions,
