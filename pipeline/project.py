@@ -24,13 +24,12 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from pipeline import __version__
 from pipeline.aot.emit import C_TYPES
 from pipeline.board import Board
 from pipeline.errors import RequestError
 from pipeline.model import Export, TensorSpec
+from pipeline.rendering import render as render_template
 from pipeline.tools import PROGRAMS
 
 ENVIRONMENTS = ("release", "verify", "trace")
@@ -230,28 +229,21 @@ def _packages(board: Board) -> tuple[str, ...]:
 
 
 def _template(name: str, export: Export, board: Board | None = None) -> bytes:
-    environment = jinja2.Environment(  # noqa: S701 (C and INI, not HTML; names are checked, other text is made plain)
-        loader=jinja2.FileSystemLoader(_FIRMWARE / "templates"),
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    text = environment.get_template(name).render(
-        export=export,
-        board=board,
-        name=export.model.name,
-        version=__version__,
-        packages=" ".join(_packages(board)) if board else "",
-        entry="tflash_main" if board and board.is_hardware else "main",
-        environments=environments(export),
-        defines=_defines(export, board) if board else {},
-        lib_deps=_lib_deps(export, board) if board else (),
-        components=_components(export, board) if board else {},
-        inputs=[_tensor(spec) for spec in export.model.inputs],
-        output=_tensor(export.model.outputs[0]),
-    )
-    return text.encode()
+    values = {
+        "export": export,
+        "board": board,
+        "name": export.model.name,
+        "version": __version__,
+        "packages": " ".join(_packages(board)) if board else "",
+        "entry": "tflash_main" if board and board.is_hardware else "main",
+        "environments": environments(export),
+        "defines": _defines(export, board) if board else {},
+        "lib_deps": _lib_deps(export, board) if board else (),
+        "components": _components(export, board) if board else {},
+        "inputs": [_tensor(spec) for spec in export.model.inputs],
+        "output": _tensor(export.model.outputs[0]),
+    }
+    return render_template(name, values)
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:

@@ -6,10 +6,6 @@ The TFLM library itself is not part of it: a project gets it from its framework,
 from __future__ import annotations
 
 import hashlib
-from importlib.resources import files as package_files
-from pathlib import Path
-
-import jinja2
 
 from pipeline import __version__, graph_costs, interpreters, vectors
 from pipeline.aot.emit import (
@@ -25,6 +21,7 @@ from pipeline.board import Board
 from pipeline.errors import ModelError, UnsupportedError
 from pipeline.golden import all_layers
 from pipeline.model import Export, KernelChoice
+from pipeline.rendering import render
 from pipeline.tflite import Graph, Op, quantized_model
 from pipeline.tflm_library import Library
 
@@ -231,10 +228,10 @@ def export(graph: Graph, board: Board | None = None, library: Library | None = N
         symbol=model_symbol(name),
         header=header_name(name),
         files={
-            header_name(name): _render("model.h.j2", values),
-            f"{name}.cc": _render("model.cc.j2", values),
-            f"{name}_model_data.h": _render("model_data.h.j2", values),
-            f"{name}_model_data.cc": _render("model_data.cc.j2", values),
+            header_name(name): render("tflm/model.h.j2", values),
+            f"{name}.cc": render("tflm/model.cc.j2", values),
+            f"{name}_model_data.h": render("tflm/model_data.h.j2", values),
+            f"{name}_model_data.cc": render("tflm/model_data.cc.j2", values),
         },
         arena_bytes=arena.bytes,
         arena_lower_bound=arena.bytes,
@@ -303,14 +300,3 @@ def _choice(graph: Graph, op: Op) -> KernelChoice:
 
 def _op_name(op: Op) -> str:
     return f"CUSTOM op '{comment_text(op.custom_code)}'" if op.name == "CUSTOM" else op.name
-
-
-def _render(template: str, values: dict[str, object]) -> bytes:
-    environment = jinja2.Environment(  # noqa: S701 (C++, not HTML; names are checked, other text is made plain)
-        loader=jinja2.FileSystemLoader(Path(str(package_files("pipeline.firmware"))) / "templates/tflm"),
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(template).render(values).encode()
