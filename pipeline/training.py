@@ -26,7 +26,7 @@ from pipeline import calibration, comparison, data, factory, golden, interpreter
 from pipeline.audit import require_int8
 from pipeline.errors import DataError, GateError, ModelError, ToolError
 from pipeline.model import Array, QuantizedModel
-from pipeline.recipe import DataSource, Gate, ModelSource, Recipe
+from pipeline.recipe import ConvertOptions, DataSource, Gate, ModelSource, Recipe
 from pipeline.tflite import Graph
 from pipeline.vectors import Vectors
 from pipeline.workspace import StepResult, Workspace, file_digest, files_digest
@@ -108,10 +108,18 @@ class Trained:
     steps: tuple[StepResult, ...] = ()
 
 
-def train(recipe: Recipe, workspace: Workspace, progress: Progress = lambda stage, done, total: None) -> Trained:
+def train(
+    recipe: Recipe,
+    workspace: Workspace,
+    progress: Progress = lambda stage, done, total: None,
+    *,
+    one_dense_scale_for: Sequence[str] = (),
+) -> Trained:
     """Make or find all steps of a recipe.
 
     Args:    progress: called with the stage's name, and epochs (or parts) done and in all.
+             one_dense_scale_for: TFLM libraries of the recipe's targets that compute per-channel FULLY_CONNECTED
+             wrongly; unless the recipe insists, Dense layers get one weight scale.
     Raises:  DataError, RecipeError, ModelError: the user's data, Python or model is wrong; ToolError: a package is
              missing, or the worker crashed; RequestError: the work folder cannot be written.
     """
@@ -150,10 +158,11 @@ def train(recipe: Recipe, workspace: Workspace, progress: Progress = lambda stag
         "code": inputs["code"] + _code("qat", "sensitivity", "convert", "audit", "tflite"),
     }
     folder = str(float_step.path.absolute())
-    calibration = {"quantize": {"representative_samples": quantize.representative_samples}}
+    convert = _convert_options(recipe, one_dense_scale_for)
+    calibration = {"quantize": {"representative_samples": quantize.representative_samples}, "convert": convert}
     steps = [data_step, float_step, work("ptq", inputs, calibration, float_versions, float=folder)]
     if qat:
-        options = {"quantize": quantize.model_dump(mode="json", exclude={"method"})}
+        options = {"quantize": quantize.model_dump(mode="json", exclude={"method"}), "convert": convert}
         steps.append(work("qat", inputs, options, versions, float=folder))
 
     files = {step.stage: step.path / f"{step.stage}.tflite" for step in steps[2:]}
@@ -167,8 +176,10 @@ def train(recipe: Recipe, workspace: Workspace, progress: Progress = lambda stag
     found = _json(model_step.path / "accuracy.json")
     gaps = {gap["layer"]: {key: gap[key] for key in ("max_lsb", "mean_lsb")} for gap in found["gaps"]}
     unknown = {"max_lsb": None, "mean_lsb": None}
+    graph = tflite.read(model_step.path / f"{recipe.name}.tflite")
+    warnings = [*found["warnings"], *_dense_notes(graph, convert, one_dense_scale_for)]
     return Trained(
-        model=tflite.quantized_model(tflite.read(model_step.path / f"{recipe.name}.tflite")),
+        model=tflite.quantized_model(graph),
         method=quantize.method,
         evaluations={"float": float_evaluation, **evaluations},
         history={name: curves for name, curves in history.items() if curves},
@@ -176,7 +187,7 @@ def train(recipe: Recipe, workspace: Workspace, progress: Progress = lambda stag
         layers=[{**layer, **gaps.get(layer["name"], unknown)} for layer in qat_report["layers"]],
         agreement=found["agreement"],
         sensitivity=_json(steps[2].path / "ptq.json"),
-        warnings=found["warnings"],
+        warnings=warnings,
         test=test,
         judge=judge,
         versions={**versions, **packages},
@@ -260,6 +271,22 @@ def confusion(scores: Array, answers: Array) -> tuple[tuple[int, ...], ...]:
     return _matrix(counts.tolist())
 
 
+def _convert_options(recipe: Recipe, one_dense_scale_for: Sequence[str]) -> dict[str, Any]:
+    """Arguments of convert.to_int8."""
+    asked = recipe.convert or ConvertOptions()
+    dense = asked.per_channel_dense
+    return {"io": asked.io, "per_channel_dense": not one_dense_scale_for if dense is None else dense}
+
+
+def _dense_notes(graph: Graph, convert: Mapping[str, Any], libraries: Sequence[str]) -> list[str]:
+    if convert["per_channel_dense"] or not libraries or not any(op.name == "FULLY_CONNECTED" for op in graph.ops):
+        return []
+    return [
+        f"Dense layers have one weight scale for all outputs, because {' and '.join(libraries)} cannot compute with more; "
+        "another library or the runtime aot can (`convert: {per_channel_dense: true}`)."
+    ]
+
+
 def _given(recipe: Recipe, path: Path, workspace: Workspace, progress: Progress) -> Trained:
     graph = tflite.read(path)
     require_int8(graph)
@@ -280,15 +307,16 @@ def _given(recipe: Recipe, path: Path, workspace: Workspace, progress: Progress)
 def _data_step(
     recipe: Recipe, source: DataSource, needed: Sequence[str], workspace: Workspace, progress: Progress
 ) -> StepResult:
-    inputs = {"code": _code("data", "factory", "train_worker", "vectors")}
+    inputs = {"code": _code("contract", "data", "factory", "train_worker", "vectors")}
+    contract = None if recipe.contract is None else recipe.contract.as_json()
     versions = {"numpy": importlib.metadata.version("numpy")}
-    options: dict[str, Any] = {"needed": list(needed)}
+    options: dict[str, Any] = {"needed": list(needed), "contract": contract}
     if source.npz is not None:
         npz = source.npz
         inputs["npz"] = file_digest(npz)
 
         def run(out: Path) -> None:
-            data.save(data.from_npz(npz, needed), out)
+            data.save(data.from_npz(npz, needed, recipe.contract), out)
             progress("data", 1, 1)
 
     elif source.factory is not None:
@@ -299,7 +327,7 @@ def _data_step(
         options["function"] = made_by.function
 
         def run(out: Path) -> None:
-            arguments = {"factory": str(made_by), "needed": list(needed)}
+            arguments = {"factory": str(made_by), "needed": list(needed), "contract": contract}
             train_worker.run("data", arguments, out, workspace.log("data"), partial(progress, "data"))
 
     return workspace.step("data", inputs, options, versions, run)
