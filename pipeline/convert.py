@@ -1,5 +1,7 @@
 """Full-integer conversion: a Keras model in memory becomes an int8 .tflite file, and is proved to be one.
 
+Int8 throughout; at the edges, where the recipe says so, QUANTIZE and DEQUANTIZE from and to uint8 or float32.
+
 The converter says nothing when it leaves float ops in a model, or all of it float (no representative samples, NaN
 among them, ops without an int8 form, layers that quantization-aware training got wrong). So every tensor of what it
 wrote is looked at. Runs in the worker process.
@@ -19,11 +21,15 @@ from pipeline.errors import DataError, ModelError
 from pipeline.model import Array
 
 
-def to_int8(model: Any, representative: Array, path: Path) -> tflite.Graph:
-    """Convert a tf_keras model; int8 inputs, outputs, activations and weights. Equal bytes for equal models.
+def to_int8(
+    model: Any, representative: Array, path: Path, *, io: str = "int8", per_channel_dense: bool = True
+) -> tflite.Graph:
+    """Convert a tf_keras model; int8 activations and weights. Equal bytes for equal models.
 
     Args:    model: float, or prepared by tensorflow-model-optimization's quantize_model.
              representative: float32 [samples, ...], as the model is fed.
+             io: type of its input and output: int8, uint8 or float32.
+             per_channel_dense: a weight scale for each output of FULLY_CONNECTED, or one for all.
     Raises:  DataError: no representative samples, or NaN among them.
              ModelError: it cannot be converted, or what came out is not int8 throughout.
     """
@@ -40,8 +46,8 @@ def to_int8(model: Any, representative: Array, path: Path) -> tflite.Graph:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = samples
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = tf.int8
-    converter.inference_output_type = tf.int8
+    converter.inference_input_type = converter.inference_output_type = tf.as_dtype(io)
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = not per_channel_dense
     try:
         content = converter.convert()
     except OSError:
@@ -60,10 +66,24 @@ def to_int8(model: Any, representative: Array, path: Path) -> tflite.Graph:
         names = sorted({op.name for op in graph.ops if _is_float(graph, op)} - {"QUANTIZE", "DEQUANTIZE"})
         ops = f" ({', '.join(names)} stayed float)" if names else ""
         raise type(error)(f"the converter's result is not int8{ops}: {error.message}", hint=_LEFT_FLOAT) from error
-    for index in (*graph.inputs, *graph.outputs):
-        if graph.tensor(index).dtype != "int8":
-            raise ModelError(f"{path}: {graph.tensor(index).name} is {graph.tensor(index).dtype}, int8 was asked for.")
+    _require_asked(graph, io, per_channel_dense)
     return graph
+
+
+def _require_asked(graph: tflite.Graph, io: str, per_channel_dense: bool) -> None:
+    """The converter has to have done what it was told; it has been seen to ignore what it does not know."""
+    for index in (*graph.inputs, *graph.outputs):
+        tensor = graph.tensor(index)
+        if tensor.dtype != io:
+            raise ModelError(
+                f"{graph.path}: {tensor.name} is {tensor.dtype}, {io} was asked for.", hint="`convert: {io: int8}`."
+            )
+    for op in graph.ops:
+        if op.name == "FULLY_CONNECTED" and not per_channel_dense and graph.tensor(op.inputs[1]).scales.size > 1:
+            raise ModelError(
+                f"{graph.path}: {op.where()} has a weight scale for each output, one was asked for.",
+                hint="the runtime aot computes it right (`convert: {per_channel_dense: true}`).",
+            )
 
 
 _LEFT_FLOAT = (

@@ -4,7 +4,8 @@
     a factory's result     a mapping, or an object with these attributes:
                            train (x_train, y_train), test (x_test, y_test), representative x_representative
 
-    x_*  numbers [samples, ...], finite, in the units the model is fed with; kept as float32
+    x_*  numbers [samples, ...], finite; kept as float32, in the units the model is fed with. With an input contract
+         (pipeline.contract) they are given raw, and become that here
     y_*  class numbers [samples], integers from 0
 
 What a recipe does not need may be left out.
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.contract import Contract
 from pipeline.errors import DataError
 from pipeline.model import Array, TensorSpec
 from pipeline.vectors import read_npz
@@ -58,10 +60,11 @@ class Dataset:
         return 1 + max((int(part.y.max()) for part in (self.train, self.test) if part is not None), default=-1)
 
 
-def from_npz(path: Path, needed: Collection[str]) -> Dataset:
+def from_npz(path: Path, needed: Collection[str], contract: Contract | None = None) -> Dataset:
     """Read an .npz file.
 
-    Args:    needed: the parts (of PARTS) that have to be there.
+    Args:    needed: the parts (of PARTS) that have to be there. contract: what x_* are; without one, what the model is
+             fed with.
     Raises:  DataError: naming the array, what was found and what is needed.
     """
     arrays = read_npz(path)
@@ -69,11 +72,11 @@ def from_npz(path: Path, needed: Collection[str]) -> Dataset:
     for name in arrays:
         if name not in known:
             raise DataError(f"{path}: an array {name!r}; it may hold {', '.join(known)}.")
-    return _checked(arrays, str(path), needed)
+    return _checked(arrays, str(path), needed, contract)
 
 
-def from_factory(value: object, where: str, needed: Collection[str]) -> Dataset:
-    """Check what a data factory returned; `where` begins every message.
+def from_factory(value: object, where: str, needed: Collection[str], contract: Contract | None = None) -> Dataset:
+    """Check what a data factory returned; `where` begins every message, the rest is as in from_npz.
 
     Raises:  DataError: naming the array, what was found and what is needed.
     """
@@ -99,7 +102,7 @@ def from_factory(value: object, where: str, needed: Collection[str]) -> Dataset:
         arrays[f"x_{name}"], arrays[f"y_{name}"] = pair
     if parts["representative"] is not None:
         arrays["x_representative"] = parts["representative"]
-    return _checked(arrays, where, needed)
+    return _checked(arrays, where, needed, contract)
 
 
 def save(dataset: Dataset, folder: Path) -> None:
@@ -161,18 +164,18 @@ def _dataset(arrays: Mapping[str, Array]) -> Dataset:
     return Dataset(samples("train"), samples("test"), arrays.get("x_representative"))
 
 
-def _checked(raw: Mapping[str, object], where: str, needed: Collection[str]) -> Dataset:
+def _checked(raw: Mapping[str, object], where: str, needed: Collection[str], contract: Contract | None) -> Dataset:
     arrays: dict[str, Array] = {}
     for part in PARTS:
         x_name, y_name = f"x_{part}", f"y_{part}"
         if part == "representative":
             if x_name in raw:
-                arrays[x_name] = _inputs(raw[x_name], x_name, where)
+                arrays[x_name] = _inputs(raw[x_name], x_name, where, contract)
         elif x_name in raw or y_name in raw:
             for name, other in ((x_name, y_name), (y_name, x_name)):
                 if name not in raw:
                     raise DataError(f"{where}: there is {other} but no {name}.")
-            arrays[x_name] = _inputs(raw[x_name], x_name, where)
+            arrays[x_name] = _inputs(raw[x_name], x_name, where, contract)
             arrays[y_name] = _classes(raw[y_name], y_name, where)
             if len(arrays[x_name]) != len(arrays[y_name]):
                 raise DataError(
@@ -191,14 +194,15 @@ def _checked(raw: Mapping[str, object], where: str, needed: Collection[str]) -> 
     return _dataset(arrays)
 
 
-def _inputs(value: object, name: str, where: str) -> Array:
+def _inputs(value: object, name: str, where: str, contract: Contract | None) -> Array:
     array = _numbers(value, name, where)
     if array.ndim < 2:
         raise DataError(f"{where}: {name} has shape {list(array.shape)}; [samples, ...] is needed.")
     if array.size == 0:
         raise DataError(f"{where}: {name} is empty: its shape is {list(array.shape)}.")
     with np.errstate(over="ignore"):
-        array = np.ascontiguousarray(array, np.float32)
+        given = array if contract is None else contract.real(array, f"{where}: {name}")
+        array = np.ascontiguousarray(given, np.float32)
     bad = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
     if bad.any():
         raise DataError(

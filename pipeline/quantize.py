@@ -53,7 +53,7 @@ def _ptq(arguments: Mapping[str, Any], out: Path, progress: Progress) -> dict[st
     model = _float_model(arguments)
     progress(0, 1)
     representative, test = _representative(dataset, arguments), _needed(dataset.test, "test")
-    convert.to_int8(model, representative, out / "ptq.tflite")
+    convert.to_int8(model, representative, out / "ptq.tflite", **arguments["convert"])
     report = sensitivity.analyse(model, representative, test.x, test.y)
     (out / "ptq.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     progress(1, 1)
@@ -70,7 +70,7 @@ def _qat(arguments: Mapping[str, Any], out: Path, progress: Progress) -> dict[st
     options = arguments["quantize"]
     prepared = qat.prepare(float_model, options["include"], options["exclude"])
     history = _fit(prepared.model, train, options, progress)
-    convert.to_int8(prepared.model, _representative(dataset, arguments), out / "qat.tflite")
+    convert.to_int8(prepared.model, _representative(dataset, arguments), out / "qat.tflite", **arguments["convert"])
     simulated = qat.outputs(prepared, test.x)
     np.savez(out / "layers.npz", **{f"layer {name}": array for name, array in simulated.items()})
     report = {

@@ -204,11 +204,12 @@ def _die_with_parent() -> None:
 
 
 def _data(arguments: Mapping[str, Any], out: Path, progress: Progress) -> dict[str, Any]:
-    from pipeline import data, factory
+    from pipeline import contract, data, factory
 
     made_by = factory.parse(arguments["factory"])
     value = factory.function(made_by)()
-    data.save(data.from_factory(value, str(made_by), arguments["needed"]), out)
+    raw = contract.from_json(arguments.get("contract"))
+    data.save(data.from_factory(value, str(made_by), arguments["needed"], raw), out)
     progress(1, 1)
     return {}
 

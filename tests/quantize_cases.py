@@ -74,6 +74,7 @@ class Cases:
             "seed": 1,
             "threads": 1,
             "train": None,
+            "convert": {},
             "quantize": {
                 "epochs": 1,
                 "batch_size": 32,
