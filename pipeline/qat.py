@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 
+from pipeline import layer_patterns
 from pipeline.errors import ModelError, RecipeError
 
 SAMPLES = 16  # for which every layer's simulated output is kept
@@ -57,7 +57,7 @@ def prepare(model: Any, include: Sequence[str] = (), exclude: Sequence[str] = ()
     import tf_keras
 
     own = [layer for layer in model.layers if not isinstance(layer, tf_keras.layers.InputLayer)]
-    _require_matches(own, (*include, *exclude))
+    layer_patterns.require_matches(own, (*include, *exclude), "quantize")
     nodes = {id(node) for depth in model._nodes_by_depth.values() for node in depth}
     layers = tuple(_decide(own, nodes, include, exclude))
     chosen = {layer.name for layer in layers if layer.int8}
@@ -113,28 +113,14 @@ def _own_name(layer: Any) -> str:
 # Which layers
 
 
-def _require_matches(layers: Sequence[Any], patterns: Sequence[str]) -> None:
-    for pattern in patterns:
-        if not any(_matches(layer, (pattern,)) for layer in layers):
-            names = ", ".join(layer.name for layer in layers[:20]) + (", .." if len(layers) > 20 else "")
-            raise RecipeError(
-                f"quantize: {pattern!r} is the name or class of no layer; there are {names}.",
-                hint="a pattern such as 'block_1_*', or a class such as Conv2D.",
-            )
-
-
-def _matches(layer: Any, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(layer.name, p) or type(layer).__name__ == p for p in patterns)
-
-
 def _decide(
     layers: Sequence[Any], nodes: set[int], include: Sequence[str], exclude: Sequence[str]
 ) -> list[LayerTraining]:
     decided: dict[str, LayerTraining] = {}
     for layer in layers:
-        if _matches(layer, exclude):
+        if layer_patterns.matches(layer, exclude):
             reason = "excluded by the recipe"
-        elif include and not _matches(layer, include):
+        elif not layer_patterns.chosen(layer, include, ()):
             reason = "not included by the recipe"
         else:
             reason = _obstacle(layer, nodes, decided)

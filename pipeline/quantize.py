@@ -3,7 +3,7 @@
 Quantization-aware training is tensorflow-model-optimization's, which knows tf_keras only. Everything here runs in the
 worker process, one task a process; the tasks' arguments are plain values, their results files:
 
-    float   float.weights.h5, float.json (history, confusion matrix)
+    float   float.weights.h5, float.json (history, confusion matrix, frozen layers)
     ptq     ptq.tflite, ptq.json (what pipeline.sensitivity found)
     qat     qat.tflite, qat.json (history, answers of the float model that simulates int8, how each layer was trained),
             layers.npz (what each layer gives in the simulation, for the first samples of the test set)
@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import convert, data, factory, keras_models, qat, sensitivity
-from pipeline.errors import DataError, ModelError
+from pipeline import convert, data, factory, keras_models, layer_patterns, qat, sensitivity
+from pipeline.errors import DataError, ModelError, RecipeError
 from pipeline.model import Array
 
 FLOAT_WEIGHTS = "float.weights.h5"
@@ -39,9 +39,14 @@ def _float(arguments: Mapping[str, Any], out: Path, progress: Progress) -> dict[
     model = _model(arguments["model"])
     classes = _require_fit(model, dataset, arguments["labels"])
     train = arguments["train"]
-    history = _fit(model, _needed(dataset.train, "train"), train, progress) if train else {}
+    history = _fit_in_phases(model, _needed(dataset.train, "train"), train, progress) if train else {}
     model.save_weights(str(out / FLOAT_WEIGHTS))
-    report = {"parameters": int(model.count_params()), "history": history, **_tested(model, dataset, classes)}
+    report = {
+        "parameters": int(model.count_params()),
+        "history": history,
+        "frozen": [layer.name for layer in model.layers if layer.weights and not layer.trainable],
+        **_tested(model, dataset, classes),
+    }
     (out / "float.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return {}
 
@@ -125,8 +130,13 @@ def _load_weights(model: Any, path: Path) -> None:
 
 
 def _float_model(arguments: Mapping[str, Any]) -> Any:
+    """The float step's result; what was frozen when its training ended is frozen."""
+    folder = Path(arguments["float"])
     model = _model({**arguments["model"], "weights": None})
-    _load_weights(model, Path(arguments["float"]) / FLOAT_WEIGHTS)
+    _load_weights(model, folder / FLOAT_WEIGHTS)
+    frozen = json.loads((folder / "float.json").read_text(encoding="utf-8"))["frozen"]
+    for layer in model.layers:
+        layer.trainable = layer.name not in frozen
     return model
 
 
@@ -163,6 +173,45 @@ def _require_fit(model: Any, dataset: data.Dataset, labels: int) -> int:
     if labels not in (0, classes):
         raise DataError(f"the recipe has {labels} labels; the model has {classes} classes.")
     return classes
+
+
+def _fit_in_phases(
+    model: Any, train: data.Samples, options: Mapping[str, Any], progress: Progress
+) -> dict[str, list[float]]:
+    """One phase after another, each with an optimizer of its own; the model's layers stay as the last one froze them.
+
+    A frozen layer keeps its weights, and a BatchNormalization its averages, which it normalises with.
+    """
+    phases = options["phases"] or [options]
+    epochs = sum(phase["epochs"] for phase in phases)
+    history: dict[str, list[float]] = {}
+    done = 0
+    for index, phase in enumerate(options["phases"]):  # a mistake in the last one is found before the first one trains
+        _freeze(model, phase, f"train.phases[{index}]")
+    for index, phase in enumerate(phases):
+        if options["phases"]:
+            _freeze(model, phase, f"train.phases[{index}]")
+
+        def phase_progress(epoch: int, _: int, before: int = done) -> None:
+            progress(before + epoch, epochs)
+
+        for curve, values in _fit(model, train, {**options, **phase}, phase_progress).items():
+            history.setdefault(curve, []).extend(values)
+        done += phase["epochs"]
+    return history
+
+
+def _freeze(model: Any, phase: Mapping[str, Any], section: str) -> None:
+    """Freeze all layers but those that a phase trains.
+
+    Raises:  RecipeError: a pattern means no layer, or nothing is left to train.
+    """
+    layers = [layer for layer in model.layers if layer.weights]
+    layer_patterns.require_matches(layers, (*phase["include"], *phase["exclude"]), section)
+    for layer in layers:
+        layer.trainable = layer_patterns.chosen(layer, phase["include"], phase["exclude"])
+    if not model.trainable_weights:
+        raise RecipeError(f"{section}: no layer is left to train.", hint="another `include` or `exclude`.")
 
 
 def _fit(model: Any, train: data.Samples, options: Mapping[str, Any], progress: Progress) -> dict[str, list[float]]:

@@ -174,6 +174,24 @@ class DataSource(_Section):
         return self
 
 
+Epochs = Annotated[int, Field(ge=1, le=100_000)]
+LearningRate = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
+
+
+class Phase(_Section):
+    """A part of the float model's training, in which some layers are frozen."""
+
+    epochs: Epochs
+    learning_rate: LearningRate
+    include: Annotated[
+        tuple[LayerPattern, ...],
+        Field(
+            strict=False, description="layers that this phase trains: names, patterns, classes; the others are frozen"
+        ),
+    ] = ()
+    exclude: Annotated[tuple[LayerPattern, ...], Field(strict=False, description="layers that are frozen")] = ()
+
+
 Finite = Annotated[float, Field(ge=-1e30, le=1e30, allow_inf_nan=False)]
 PerChannel = Annotated[
     tuple[Finite, ...],
@@ -239,9 +257,23 @@ class InputOptions(_Section):
 class TrainOptions(_Section):
     """Training of the float model. Without this section the model is taken as trained."""
 
-    epochs: Annotated[int, Field(ge=1, le=100_000)]
+    epochs: Epochs | None = None
     batch_size: Annotated[int, Field(ge=1, le=MAX_SAMPLES)] = 32
-    learning_rate: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] = 1e-3
+    learning_rate: LearningRate = 1e-3
+    phases: Annotated[
+        tuple[Phase, ...],
+        Field(
+            strict=False, description="one after another, instead of epochs; what the last one froze, qat keeps frozen"
+        ),
+    ] = ()
+
+    @model_validator(mode="after")
+    def _epochs_or_phases(self) -> TrainOptions:
+        if self.phases and {"epochs", "learning_rate"} & self.model_fields_set:
+            raise ValueError("each of the phases has epochs and learning_rate of its own")
+        if not self.phases and self.epochs is None:
+            raise ValueError("epochs or phases are needed")
+        return self
 
 
 class QuantizeOptions(_Section):
@@ -570,4 +602,6 @@ def _keys(where: tuple[str | int, ...]) -> list[str]:
         "edgetpu": EdgeTpuSection,
         "tflm": TflmOptions,
     }
+    if where[:2] == ("train", "phases"):
+        return list(Phase.model_fields)
     return list((sections[str(where[0])] if where else Recipe).model_fields)

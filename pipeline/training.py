@@ -134,7 +134,7 @@ def train(
     data_step = _data_step(recipe, recipe.data, needed, workspace, progress)
 
     hashes, packages = _model_inputs(recipe.model)
-    code = _code("quantize", "keras_models", "data", "factory", "train_worker")
+    code = _code("quantize", "keras_models", "layer_patterns", "data", "factory", "train_worker")
     inputs = {"data": data_step.digest, **hashes, "code": code}
     common = {"seed": recipe.seed, "threads": recipe.threads, "labels": len(recipe.labels)}
     arguments = {**common, "data": str(data_step.path.absolute()), "model": _plain(recipe.model)}

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 import tf_keras
 from tf_keras import layers
 
-from pipeline import data, quantize
+from pipeline import data, quantize, tflite
 from pipeline.errors import TensorflashError
 
 SHAPE = (6, 6, 1)
@@ -147,9 +147,48 @@ def unknown_to_tfmot() -> list[Any]:
     return [layers.Flatten(), layers.LayerNormalization(), layers.Dense(2)]
 
 
+def in_phases(cases: Cases, source: dict[str, str], whole: data.Dataset, model: Any) -> None:
+    """Train a model of a frozen base and a head in phases; keep which weights moved, also through QAT."""
+
+    def phase(epochs: int, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> dict[str, Any]:
+        return {"epochs": epochs, "learning_rate": 1e-1, "include": include, "exclude": exclude}
+
+    before = {weight.name: weight.numpy() for weight in model.weights}
+    for name, phases in {
+        "the head": [phase(1, ["head"])],
+        "the head, then all": [phase(1, ["head"]), phase(2)],
+        "the head, then all but batch normalization": [phase(1, ["head"]), phase(2, exclude=["BatchNormalization"])],
+        "all, then the head": [phase(1), phase(1, ["Dense"])],
+        "no such layer": [phase(1), phase(1, ["heads"])],
+        "nothing": [phase(1, exclude=["*"])],
+    }.items():
+        train = {"epochs": None, "batch_size": 16, "learning_rate": 1e-3, "phases": phases}
+        out = cases.run("float", f"phases: {name}", source, whole, train=train)
+        if (out / "float.json").exists():
+            model.load_weights(str(out / quantize.FLOAT_WEIGHTS))
+            moved = [weight.name for weight in model.weights if not np.array_equal(before[weight.name], weight.numpy())]
+            cases.results[f"phases: {name}"]["moved"] = moved
+    for name in ("the head", "the head, then all"):
+        floats = cases.folder / f"phases: {name}".replace(" ", "_")
+        out = cases.run("qat", f"qat after {name}", source, whole, float=str(floats))
+        model.load_weights(str(floats / quantize.FLOAT_WEIGHTS))
+        bn = model.get_layer("stem_bn")
+        factor = (bn.gamma / np.sqrt(bn.moving_variance + bn.epsilon)).numpy()
+        merged = np.moveaxis(model.get_layer("stem").kernel.numpy() * factor, -1, 0)
+        cases.results[f"qat after {name}"]["stem_lsb"] = weights_lsb(out / "qat.tflite", merged)
+
+
+def weights_lsb(path: Path, kernel: Any) -> float:
+    """How far the first convolution's int8 weights are from a float kernel [out, height, width, in], in steps."""
+    graph = tflite.read(path)
+    (weights,) = [graph.tensor(op.inputs[1]) for op in graph.ops if op.name == "CONV_2D"]
+    scales = np.reshape(weights.scales, (-1, 1, 1, 1))
+    return float(np.abs(weights.data - kernel / scales).max())
+
+
 def main(folder: Path) -> None:
     cases, whole = Cases(folder), dataset()
-    train = {"epochs": 3, "batch_size": 16, "learning_rate": 1e-2}
+    train = {"epochs": 3, "batch_size": 16, "learning_rate": 1e-2, "phases": []}
     model = cases.source(MODEL)
     trained = cases.run("float", "trained", model, whole, train=train)
     cases.run("float", "trained again", model, whole, train=train)
@@ -201,6 +240,7 @@ def main(folder: Path) -> None:
     keras_3 = cases.source(KERAS_3)
     untrained = cases.run("float", "keras 3, float", keras_3, whole)
     cases.run("qat", "keras 3", keras_3, whole, float=str(untrained))
+    in_phases(cases, keras_3, whole, quantize._model({"keras": None, **keras_3, "weights": None}))
     (folder / "results.json").write_text(json.dumps(cases.results), encoding="utf-8")
 
 

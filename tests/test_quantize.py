@@ -74,7 +74,42 @@ def test_a_model_is_the_same_from_a_file_and_from_weights(results: dict[str, Any
     assert reports[0]["history"] == {}
 
 
+STEM, HEAD = ["stem/kernel:0", "stem_bn/gamma:0", "stem_bn/beta:0"], ["head/kernel:0", "head/bias:0"]
+PHASES = {  # phases -> what moved, what is frozen at the end
+    "the head": (HEAD, ["stem", "stem_bn"]),
+    "the head, then all": ([*STEM, *HEAD], []),
+    "the head, then all but batch normalization": ([STEM[0], *HEAD], ["stem_bn"]),
+    "all, then the head": ([*STEM, *HEAD], ["stem", "stem_bn"]),
+}
+
+
+@pytest.mark.parametrize("case", PHASES)
+def test_each_phase_trains_the_layers_it_names_and_batch_normalization_keeps_its_averages(
+    results: dict[str, Any], case: str
+) -> None:
+    result = results[f"phases: {case}"]
+    assert (result["moved"], result["float"]["frozen"]) == PHASES[case]
+
+
+def test_epochs_of_all_phases_are_one_history_and_one_progress(results: dict[str, Any]) -> None:
+    result = results["phases: the head, then all"]
+    assert len(result["float"]["history"]["loss"]) == 3
+    assert result["progress"] == [[0, 3], [1, 3], [2, 3], [3, 3]]
+
+
+def test_layers_that_the_last_phase_froze_are_the_same_in_int8_after_qat(results: dict[str, Any]) -> None:
+    frozen, trained = results["qat after the head"], results["qat after the head, then all"]
+    assert frozen["stem_lsb"] <= 0.5001 < 1 < trained["stem_lsb"]
+    assert [layer["name"] for layer in frozen["qat"]["layers"] if layer["frozen"]] == ["stem", "stem_bn"]
+    assert not any(layer["frozen"] for layer in trained["qat"]["layers"])
+
+
 MISTAKES = {
+    "phases: no such layer": (
+        "RecipeError",
+        "train.phases[1]: 'heads' is the name or class of no layer; there are stem",
+    ),
+    "phases: nothing": ("RecipeError", "train.phases[0]: no layer is left to train"),
     "no representative": ("DataError", "no representative data (x_representative)"),
     "no training data": ("DataError", "no train data (x_train, y_train)"),
     "a lambda": ("ModelError", "lambda.h5: layer lambda: a Lambda layer is Python code in a file; it is not run"),
