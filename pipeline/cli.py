@@ -232,6 +232,7 @@ def _verify(options: argparse.Namespace) -> Outcome:
             profile=options.profile,
             port=options.port,
             serial_number=options.serial_number,
+            flash=options.flash,
         )
     return found, display.verdict, 0 if display.is_exact(found) else 1
 
@@ -273,6 +274,24 @@ def _inspect(options: argparse.Namespace) -> Outcome:
     from pipeline import display, inspection, tflite
 
     return inspection.inspect(tflite.read(options.model)), display.inspection, 0
+
+
+def _bench(options: argparse.Namespace) -> Outcome:
+    from pipeline import display
+    from pipeline.bench import bench_models, picture
+
+    with _Progress() as progress:
+        found = bench_models(
+            options.models,
+            board=options.board,
+            samples=options.samples,
+            seed=options.seed,
+            rivals=not options.ours_only,
+            progress=progress,
+        )
+    if options.picture is not None:
+        options.picture.write_text(picture.draw(found), encoding="utf-8")
+    return found, display.bench, 0 if all(model["results"][0]["exact"] for model in found["models"]) else 1
 
 
 def _edgetpu_check(options: argparse.Namespace) -> Outcome:
@@ -440,8 +459,13 @@ def _parser() -> argparse.ArgumentParser:
         default="fast",
         help="how frames reach the board (default: %(default)s)",
     )
-    verify.add_argument("--port", metavar="PORT", help="of a board: /dev/tty.., COM.., socket://.., rfc2217://..")
+    verify.add_argument(
+        "--port", metavar="PORT", help="of a board: /dev/tty.., COM.., socket://.., rfc2217://.., labgrid://PLACE"
+    )
     verify.add_argument("--serial-number", metavar="S", help="of the board's USB device, where several are connected")
+    verify.add_argument(
+        "--flash", metavar="COMMAND", help="flash the board by this command, in which {elf} is the image's path"
+    )
     verify.add_argument("--profile", action="store_true", help="count the instructions of each layer as well")
     verify.add_argument("--out", metavar="DIR", type=_path, help="keep the project, its builds and the golden vectors")
 
@@ -452,6 +476,13 @@ def _parser() -> argparse.ArgumentParser:
 
     add_target(add("check", _check, "say whether a model can run on a board and fits it, before anything is built"))
     add_model(add("inspect", _inspect, "show a model's ops, tensors, quantization, MACs and weights"))
+    bench = add("bench", _bench, "measure models beside other runtimes: instructions, flash, RAM, exactness")
+    bench.add_argument("models", metavar="MODEL.tflite", type=_path, nargs="+", help="int8 .tflite files")
+    bench.add_argument("--board", metavar="ID", required=True, help="an emulated one; see `tensorflash boards`")
+    bench.add_argument("--samples", metavar="N", type=_at_least(1), default=10, help="default: %(default)s")
+    bench.add_argument("--seed", metavar="S", type=_at_least(0), default=0, help="of the inputs (default: %(default)s)")
+    bench.add_argument("--ours-only", action="store_true", help="without BakeNN, which pip installs the first time")
+    bench.add_argument("--picture", metavar="FILE.svg", type=_path, help="draw the comparison")
     summary = "know, repair, compile and read models for Google's Edge TPU"
     edgetpu = commands.add_parser("edgetpu", help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
     _edgetpu_commands(edgetpu.add_subparsers(title="commands", metavar="COMMAND", required=True), add)

@@ -67,6 +67,52 @@ def _facts(rows: Iterable[tuple[str, str]]) -> list[str]:
     return [f"  {name:<13} {text}" for name, text in rows]
 
 
+def bench(found: Json, paint: Paint) -> str:
+    """`tensorflash bench`."""
+    lines = []
+    for model in found["models"]:
+        facts = model["model"]
+        lines += [
+            paint("bold", clean(facts["path"], 100)) + f" on {found['board']}",
+            f"  {facts['macs']:,} MACs, {facts['weights_bytes']:,} bytes of weights and biases",
+            "",
+        ]
+        measured = [result for result in model["results"] if result["error"] is None]
+        most = max(result["instructions"] for result in measured)
+        rows = [
+            (
+                result["runtime"],
+                result["instructions"],
+                _bar(result["instructions"] / most),
+                result["overhead_bytes"],
+                result["model_ram_bytes"],
+                result["exact"],
+            )
+            for result in measured
+        ]
+        rows += [
+            (f"{q['runtime']} (quoted)", q["instructions"], "", q["overhead_bytes"], q["ram_bytes"], "")
+            for q in model["quoted"]
+        ]
+        lines += table(("runtime", "instructions", "", "flash - weights", "RAM", "exact"), rows, paint)
+        for result in model["results"]:
+            if result["error"]:
+                lines.append(f"  {result['runtime']}: {paint('bad', clean(result['error'], 200))}")
+            elif result["changes"]:
+                lines.append(
+                    paint("dim", f"  {result['runtime']} was given the model with {', '.join(result['changes'])}.")
+                )
+        lines += [
+            paint("dim", f"  quoted: {source}.") for source in dict.fromkeys(q["source"] for q in model["quoted"])
+        ]
+        lines.append("")
+    return "\n".join(lines[:-1])
+
+
+def _bar(fraction: float, width: int = 20) -> str:
+    return "█" * max(1, round(width * fraction))
+
+
 def inspection(found: Json, paint: Paint) -> str:
     """`tensorflash inspect`."""
     model, totals, tensors = found["model"], found["totals"], found["tensors"]
