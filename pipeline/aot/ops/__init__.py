@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.aot.ops.batch_matmul import lower_batch_matmul
 from pipeline.aot.ops.concatenation import lower_concatenation
 from pipeline.aot.ops.conv_2d import lower_conv_2d
 from pipeline.aot.ops.depthwise_conv_2d import lower_depthwise_conv_2d
@@ -13,13 +14,16 @@ from pipeline.aot.ops.pad import lower_pad
 from pipeline.aot.ops.pool import lower_average_pool_2d, lower_max_pool_2d
 from pipeline.aot.ops.quantize import lower_dequantize, lower_quantize
 from pipeline.aot.ops.relu import lower_relu, lower_relu6
+from pipeline.aot.ops.resize import lower_resize_bilinear, lower_resize_nearest_neighbor
 from pipeline.aot.ops.shape import lower_expand_dims, lower_reshape, lower_squeeze
 from pipeline.aot.ops.softmax import lower_softmax
+from pipeline.aot.ops.transpose_conv import lower_transpose_conv
 from pipeline.aot.steps import Lowering
 
 LOWERINGS: dict[str, Lowering] = {
     "ADD": lower_add,
     "AVERAGE_POOL_2D": lower_average_pool_2d,
+    "BATCH_MATMUL": lower_batch_matmul,
     "CONCATENATION": lower_concatenation,
     "CONV_2D": lower_conv_2d,
     "DEPTHWISE_CONV_2D": lower_depthwise_conv_2d,
@@ -36,7 +40,10 @@ LOWERINGS: dict[str, Lowering] = {
     "RELU": lower_relu,
     "RELU6": lower_relu6,
     "RESHAPE": lower_reshape,
+    "RESIZE_BILINEAR": lower_resize_bilinear,
+    "RESIZE_NEAREST_NEIGHBOR": lower_resize_nearest_neighbor,
     "SOFTMAX": lower_softmax,
     "SQUEEZE": lower_squeeze,
     "SUB": lower_sub,
+    "TRANSPOSE_CONV": lower_transpose_conv,
 }
