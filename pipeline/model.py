@@ -91,6 +91,20 @@ class ArenaSlot:
 
 
 @dataclass(frozen=True)
+class ContractHeader:
+    """The header of an Export's preprocessing and class labels (pipeline.preprocessing).
+
+    raw_type is the C type that <name>_preprocess reads, "" if there is none; in_place: raw values may lie in the
+    model's input. labels counts the names in <name>_labels.
+    """
+
+    path: str
+    raw_type: str
+    in_place: bool
+    labels: int
+
+
+@dataclass(frozen=True)
 class Export:
     """A model as source files for one runtime: what a PlatformIO library is rendered from.
 
@@ -114,6 +128,7 @@ class Export:
     lib_deps: tuple[str, ...] = ()
     language: str = "c"  # or "c++"
     notes: tuple[str, ...] = ()
+    contract: ContractHeader | None = None
 
 
 @dataclass(frozen=True)

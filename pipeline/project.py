@@ -155,8 +155,9 @@ def _library_files(export: Export) -> dict[str, bytes]:
     """The Export as a PlatformIO library: what an application includes in include/, the rest in src/."""
     _check_names(export)
     files = {"library.json": _template("library/library.json", export)}
+    headers = {export.header} | ({export.contract.path} if export.contract else set())
     for path, content in export.files.items():
-        folder = "include" if path == export.header else "src"
+        folder = "include" if path in headers else "src"
         files[f"{folder}/{path}"] = content
     files["include/model.h"] = (_FIRMWARE / "runtime" / "model.h").read_bytes()
     return files

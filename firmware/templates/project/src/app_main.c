@@ -1,13 +1,16 @@
+{% set preprocess = export.contract and export.contract.raw_type %}
+{% set labels = export.contract and export.contract.labels %}
 /* What ships: one inference on {{ name }}, to be filled in. tensorflash never overwrites this file once it was changed. */
 #include <string.h>
 
 #include "port.h"
-#include "{{ export.header }}"
+#include "{{ export.contract.path if export.contract else export.header }}"
 
 static void print(const char *text) {
   tflash_port_write((const uint8_t *)text, strlen(text));
 }
 
+{% if not labels %}
 static void print_number(uint32_t number) {
   char text[11] = {0};
   char *digit = text + sizeof text - 1;
@@ -18,6 +21,7 @@ static void print_number(uint32_t number) {
   print(digit);
 }
 
+{% endif %}
 {% if entry != "main" %}
 int {{ entry }}(void); /* the framework's start calls it */
 
@@ -31,10 +35,22 @@ int {{ entry }}(void) {
     return 1;
   }
 
+{% if preprocess %}
+{% set input = inputs[0] %}
+  /* Raw values as the sensor gives them, here zeros, become {{ input.name }}: {{ input.dtype }} {{ input.shape }}. */
+{% if export.contract.in_place %}
+  {{ export.contract.raw_type }} *raw = ({{ export.contract.raw_type }} *)model->input(0);
+  memset(raw, 0, {{ name | upper }}_RAW_ELEMENTS * sizeof *raw);
+{% else %}
+  static {{ export.contract.raw_type }} raw[{{ name | upper }}_RAW_ELEMENTS];
+{% endif %}
+  {{ name }}_preprocess(raw, ({{ input.c_type }} *)model->input(0));
+{% else %}
 {% for input in inputs %}
   /* {{ input.name }}: {{ input.dtype }} {{ input.shape }}{% if input.scale %}, real = {{ input.scale }} * (code - {{ input.zero_point }}){% endif %} */
   memset(model->input({{ loop.index0 }}), {{ input.fill }}, {{ input.bytes }}u);
 {% endfor %}
+{% endif %}
 
   if (model->invoke() != TFLASH_OK) {
     print("invoke failed\n");
@@ -49,8 +65,14 @@ int {{ entry }}(void) {
       top = i;
     }
   }
+{% if labels %}
+  print("top-1: ");
+  print({{ name }}_labels[top]);
+  print("\n");
+{% else %}
   print("top-1: output ");
   print_number(top);
   print(" of {{ output.elements }}\n");
+{% endif %}
   return 0;
 }
