@@ -138,10 +138,11 @@ def quantized(x: Array, spec: TensorSpec) -> Array:
     x = x.astype(np.float32).reshape(len(x), *spec.shape)
     if spec.dtype == "float32":
         return x
-    ratio = x / np.float32(spec.scale)
-    whole = np.trunc(ratio)
-    # A fraction is exact in float32, adding 0.5 to the ratio is not.
-    rounded = whole + np.where(np.abs(ratio - whole) >= np.float32(0.5), np.sign(ratio), np.float32(0))
+    with np.errstate(over="ignore", invalid="ignore"):  # infinity saturates
+        ratio = x / np.float32(spec.scale)
+        whole = np.trunc(ratio)
+        # A fraction is exact in float32, adding 0.5 to the ratio is not.
+        rounded = whole + np.where(np.abs(ratio - whole) >= np.float32(0.5), np.sign(ratio), np.float32(0))
     limits = np.iinfo(spec.dtype)
     codes: Array = np.clip(rounded.astype(np.float64) + spec.zero_point, limits.min, limits.max)
     return codes.astype(spec.dtype)

@@ -39,7 +39,7 @@ void tflash_preprocess_affine(const struct tflash_preprocess_affine_params *p, c
     for (int32_t channel = 0; channel < p->channels; ++channel, ++i) {
       const float value = load(raw, p->raw_type, place * p->place_stride + channel * p->channel_stride);
       const float real = normalise(value, p->scale[channel], p->offset[channel]);
-      switch (p->code_type) {
+      switch (p->output_type) {
         case TFLASH_PREPROCESS_S8:
           ((int8_t *)output)[i] = (int8_t)quantize(p, real, INT8_MIN, INT8_MAX);
           break;

@@ -21,7 +21,7 @@ struct tflash_preprocess_affine_params {
   int32_t place_stride; /* of raw, elements */
   int32_t channel_stride;
   int32_t raw_type; /* enum tflash_preprocess_type: U8, S16 or F32 */
-  int32_t code_type; /* S8, U8 or F32 */
+  int32_t output_type; /* S8, U8 or F32 */
   const float *scale; /* [channels] */
   const float *offset; /* [channels] */
   float input_scale; /* of the model's input; S8 and U8 only */
