@@ -92,6 +92,7 @@ class Bench:
                 port=self.place.port,
                 serial_number=self.place.serial_number,
                 project=None if self.flashed == environment else self.project,
+                flash=None if self.flashed == environment else self.place.flash,
             ) as device:
                 entered = True
                 self.flashed = environment
@@ -108,8 +109,9 @@ class Bench:
 
     @property
     def is_flashable(self) -> bool:
-        """Whether its build can be chosen here: not that of an emulated board which runs elsewhere."""
-        return self.place.port is None or (self.place.board.is_hardware and "://" not in self.place.port)
+        """Whether its build can be chosen here: not that of a board elsewhere, unless a command flashes it."""
+        is_here = self.place.port is None or (self.place.board.is_hardware and "://" not in self.place.port)
+        return is_here or self.place.flash is not None
 
     def is_right(self, index: int, answer: Inference) -> bool:
         """Whether an answer to this sample is the golden one, byte for byte."""

@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 from pipeline import __version__, rig
 from pipeline import board as boards
 from pipeline.device_tests.bench import Bench, Request, skip_or_fail
-from pipeline.devices import TRANSPORTS
+from pipeline.devices import TRANSPORTS, lab
 from pipeline.devices.ports import AbsentError
 from pipeline.errors import TensorflashError
 from pipeline.rig import Place
@@ -30,7 +31,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("tensorflash", "tensorflash device tests")
     group.addoption("--board", action="append", default=[], metavar="ID", help="a board; may be given several times")
     group.addoption("--rig", type=Path, metavar="FILE", help="a rig file: several boards, tested in parallel")
-    group.addoption("--port", metavar="PORT", help="the board's port: /dev/tty.., COM.., socket://.., rfc2217://..")
+    group.addoption(
+        "--port", metavar="PORT", help="the board's: /dev/tty.., COM.., socket://.., rfc2217://.., labgrid://PLACE"
+    )
     group.addoption("--serial-number", metavar="S", help="of the board's USB device")
     group.addoption("--transport", choices=TRANSPORTS, help="of emulated boards (default: one after the other)")
     group.addoption("--model", type=Path, metavar="FILE", help="an int8 .tflite (default: a small one of our own)")
@@ -133,8 +136,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """One place, with the firmware of the model, built once a board."""
+def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """One place, with the firmware of the model, built once a board; in a lab it is held until its tests are over."""
     option = request.config.getoption
     place: Place | None = request.param
     if place is None:
@@ -150,7 +153,8 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folders = request.config.stash.setdefault(_FOLDERS, {})
     folder = folders.setdefault(place.board.id, tmp_path_factory.mktemp(place.board.id))
     try:
-        return Bench.build(place, wanted, folder)
+        with lab.held(place.port) as address:
+            yield Bench.build(replace(place, port=address), wanted, folder)
     except AbsentError as absent:
         skip_or_fail(str(absent), fail=absent.named or wanted.require_hardware)
     except TensorflashError as error:

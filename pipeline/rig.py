@@ -6,6 +6,12 @@ board = "nucleo_f767zi"        # an id, or a board file (.toml) beside this one
 port = "/dev/ttyACM0"          # and, or, serial_number: which one it is; without both it is found by its USB ids
 
 [[place]]
+name = "rack"
+board = "nucleo_l4r5zi"
+port = "labgrid://l4r5zi"      # or socket://host:port, rfc2217://host:port
+flash = "openocd -f board/st_nucleo_l4.cfg -c 'program {elf} verify reset exit'"    # instead of PlatformIO's upload
+
+[[place]]
 name = "emulated"
 board = "qemu_cortex_m4"
 transport = "uart"             # an emulated board's: fast (default) or uart
@@ -22,7 +28,7 @@ from typing import Any
 
 from pipeline import board as boards
 from pipeline.board import Board
-from pipeline.devices import TRANSPORTS
+from pipeline.devices import TRANSPORTS, hardware
 from pipeline.errors import RequestError
 
 if sys.version_info >= (3, 11):
@@ -31,7 +37,7 @@ else:
     import tomli as tomllib
 
 _MAX_FILE_BYTES = 1 << 20
-_KEYS = ("name", "board", "port", "serial_number", "transport")
+_KEYS = ("name", "board", "port", "serial_number", "transport", "flash")
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class Place:
     port: str | None = None
     serial_number: str | None = None
     transport: str = "fast"
+    flash: str | None = None
 
 
 def load(path: Path) -> tuple[Place, ...]:
@@ -89,6 +96,10 @@ def _place(path: Path, number: int, entry: Mapping[str, Any]) -> Place:
         raise RequestError(f"{where}: transport = '{entry['transport']}': {' or '.join(TRANSPORTS)} is needed.")
     if "transport" in entry and (board.emulator is None or "port" in entry):
         raise RequestError(f"{where}: only an emulated board has a transport.", hint="leave it out.")
+    if "flash" in entry:
+        if not board.is_hardware and "port" not in entry:
+            raise RequestError(f"{where}: an emulated board that runs here is not flashed.", hint="leave flash out.")
+        hardware.flash_command(entry["flash"], path)
     if board.edgetpu is not None:
         raise RequestError(f"{where}: {board.id} runs a bundle and no firmware.", hint="`tensorflash edgetpu`.")
     return Place(**{**entry, "board": board})

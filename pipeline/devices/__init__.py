@@ -34,6 +34,7 @@ def open_device(
     port: str | None = None,
     serial_number: str | None = None,
     project: Path | None = None,
+    flash: str | None = None,
 ) -> Iterator[Device]:
     """Runs an image, on the host, in an emulator or on a board, as a device that answers frames; ends it in any case.
 
@@ -43,6 +44,7 @@ def open_device(
              port, serial_number: which port a real board is on; without them it is found by its USB ids. With a port
              an emulated board is one that runs elsewhere already.
              project: the PlatformIO project of the image; a real board is flashed from it, and not where it is None.
+             flash: a command that flashes the board at the port instead, {elf} in it being the image's path.
     Raises:  ToolError: the emulator is missing, or a board cannot be flashed. AbsentError: it is not connected.
              DeviceError: silent, in use, or another board's firmware.
              RequestError: a board or transport that cannot be run here.
@@ -50,6 +52,8 @@ def open_device(
     if transport not in TRANSPORTS:
         raise RequestError(f"there is no transport '{transport}'; there are {' and '.join(TRANSPORTS)}.")
     on_port = board.is_hardware or port is not None or serial_number is not None
+    if flash is not None and not on_port:
+        raise RequestError(f"{board.id} runs here and is not flashed.", hint="leave the command that flashes out.")
     if board.is_host and transport != "fast" and not on_port:
         raise RequestError(f"{board.id} has no UART.", hint="leave the transport out, or choose an emulated board.")
     way = "serial" if on_port else transport
@@ -66,6 +70,7 @@ def open_device(
                 project=project if board.is_hardware else None,
                 environment=image.environment,
                 log=log_path,
+                flash=() if flash is None else hardware.flash_command(flash, image.elf),
             )
         else:
             opened = closing(_start(board, image, transport, folder, log, count=count))
