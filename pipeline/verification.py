@@ -33,7 +33,7 @@ from pipeline import (
 from pipeline import board as boards
 from pipeline.board import Board
 from pipeline.check import check_export
-from pipeline.devices import open_device, ports
+from pipeline.devices import lab, open_device, ports
 from pipeline.golden import Golden
 from pipeline.model import Export, Image, Inference
 from pipeline.tflite import Graph
@@ -79,12 +79,14 @@ def verify_model(
     profile: bool = False,
     port: str | None = None,
     serial_number: str | None = None,
+    flash: str | None = None,
 ) -> dict[str, Any]:
     """Prove an int8 model from anywhere on one board: the object that `tensorflash verify --json` prints.
 
     Args:    inputs: an .npz of the user's instead of generated vectors. golden_file: saved golden answers, which hold
              their own inputs. out: keeps the project, its images and the golden answers. profile: count layer by
-             layer as well. port, serial_number: of a real board, or the port of an emulated one that runs elsewhere.
+             layer as well. port, serial_number: of a real board, or the port of an emulated one that runs elsewhere;
+             also labgrid://PLACE. flash: the command that flashes the board there (devices.open_device).
     Raises:  ModelError, BudgetError, DataError, ToolError, DeviceError, each saying what to do.
     """
     graph = tflite.read(model)
@@ -104,6 +106,7 @@ def verify_model(
         profile=profile,
         port=port,
         serial_number=serial_number,
+        flash=flash,
     )
 
 
@@ -122,13 +125,12 @@ def verify_export(
     profile: bool = False,
     port: str | None = None,
     serial_number: str | None = None,
+    flash: str | None = None,
 ) -> dict[str, Any]:
     """verify_model with source files that are made already."""
     _require_library(export, target)
     check_export(graph, export, target).require_fit()
     require_tools(target)
-    if target.is_hardware or port is not None or serial_number is not None:
-        ports.find(target, port=port, serial_number=serial_number)
     if golden_file is None:
         interpreters.require_tflm()
         given = vectors.make(export.model, samples, seed) if inputs is None else vectors.load(inputs, export.model)
@@ -137,7 +139,9 @@ def verify_export(
         saved = golden.load(golden_file, export.model)
         saved.require_layers(export.layers)
         given = saved.vectors
-    with _folder(out) as folder, Workspace(folder) as workspace:
+    with lab.held(port) as address, _folder(out) as folder, Workspace(folder) as workspace:
+        if target.is_hardware or address is not None or serial_number is not None:
+            ports.find(target, port=address, serial_number=serial_number)
         truth = saved or golden_answers(workspace, export, given, golden.LAYER_SAMPLES, progress)
         made = firmware(workspace, export, target, progress)
         images = made.images
@@ -151,9 +155,10 @@ def verify_export(
             folder,
             progress,
             profile=profile,
-            port=port,
+            port=address,
             serial_number=serial_number,
             project=made.project,
+            flash=flash,
         )
     verdict = verify.compare(truth, answers.samples, answers.traced, export.layers, graph)
     progress("cross-check", 0, 0)
@@ -302,17 +307,26 @@ def ask(
     port: str | None = None,
     serial_number: str | None = None,
     project: Path | None = None,
+    flash: str | None = None,
 ) -> Answers:
     """Let the device answer all samples, and its trace build the first `layer_samples` layer by layer.
 
     Args:    port, serial_number: which port a real board is on. A firmware that cannot be exchanged from here, because
              its port is remote, shows its layers if it is the trace build already. project: to flash a board from.
+             flash: the command that flashes it instead.
     Raises:  DeviceError: it is silent, or runs something else.
     """
     stage = f"{board.id} answers"
     answered: list[Inference] = []
     reach = partial(
-        open_device, board, work=work, transport=transport, port=port, serial_number=serial_number, project=project
+        open_device,
+        board,
+        work=work,
+        transport=transport,
+        port=port,
+        serial_number=serial_number,
+        project=project,
+        flash=flash,
     )
     with reach(images["verify"]) as device:
         device.expect(export.model, export.runtime)
@@ -322,7 +336,7 @@ def ask(
         progress(stage, given.samples, given.samples)
         stack = device.stack_bytes()
         shows_layers = device.identity.trace_build
-    if port is not None and not shows_layers and ("://" in port or not board.is_hardware):
+    if port is not None and flash is None and not shows_layers and ("://" in port or not board.is_hardware):
         layer_samples, profile = 0, False
     traced: list[Inference] = []
     if layer_samples and export.layers:
