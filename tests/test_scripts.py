@@ -119,7 +119,10 @@ def test_set_up_installs_what_is_missing_and_only_that(tmp_path: Path) -> None:
         "openssh-client openssh-server"
     ]
     assert len(machine.calls("apt-get -q -y -o DPkg::Lock::Timeout=300 update")) == 1
-    assert machine.calls("python -m pip install") == ["python -m pip install --disable-pip-version-check -e .[all,dev]"]
+    assert machine.calls("python -m pip install") == [
+        "python -m pip install --disable-pip-version-check -e .[all,dev]",
+        "python -m pip install --disable-pip-version-check labgrid>=26,<27",
+    ]
 
 
 def test_set_up_does_nothing_the_second_time(tmp_path: Path) -> None:
@@ -204,7 +207,7 @@ def test_the_test_command_checks_all_and_stops_at_the_first_failure(tmp_path: Pa
     machine = Machine(tmp_path, without=("apt-get",))
     done = machine.run("scripts/test")
     assert done.returncode == 0, done.stderr
-    checks = [call.split()[2] for call in machine.calls("python -m") if "pip" not in call]
+    checks = [call.split()[2] for call in machine.calls("python -m") if call.split()[2] not in ("pip", "venv")]
     assert checks == ["ruff", "ruff", "mypy", "pytest"]
     assert "--dist loadfile" in machine.calls("python -m pytest")[0]
 
