@@ -63,6 +63,19 @@ class Model(TypedDict):
 
 
 @with_config(_CLOSED)
+class InputContract(TypedDict):
+    """How raw values become the model's input: real = raw * scale[channel] + offset[channel], in float32.
+
+    raw: dtype of the sensor or file. layout: "channels_last" or "channels_first". One value holds for all channels.
+    """
+
+    raw: str
+    scale: Sequence[FiniteFloat]
+    offset: Sequence[FiniteFloat]
+    layout: str
+
+
+@with_config(_CLOSED)
 class AgainstFloat(TypedDict):
     """From the float model to another on the same test set: answers that changed, became right, became wrong.
 
@@ -434,14 +447,15 @@ class EdgeTpuTarget(TypedDict):
 class Report(TypedDict):
     """All there is to tell about a run.
 
-    quantization is null for a .tflite that was given. versions: package -> version; tools: gcc, qemu, .. -> version;
-    hashes: file -> sha256; timing: stage -> seconds.
+    quantization is null for a .tflite that was given, input_contract where the recipe has none. versions: package ->
+    version; tools: gcc, qemu, .. -> version; hashes: file -> sha256; timing: stage -> seconds.
     """
 
     tensorflash: str
     recipe: RecipeFile
     model: Model
     labels: Sequence[str]
+    input_contract: NotRequired[InputContract | None]
     quantization: Quantization | None
     targets: Sequence[Target]
     edgetpu: NotRequired[Sequence[EdgeTpuTarget]]

@@ -34,6 +34,7 @@ from pipeline import (
     golden,
     graph_costs,
     interpreters,
+    preprocessing,
     recipe,
     report,
     runtimes,
@@ -131,7 +132,8 @@ def run_recipe(
         _require_tools(targets, request.tflm.library)
     folder = out or Path("build") / request.name
     with Workspace(folder, force=force) as workspace:
-        trained = training.train(request, workspace, progress)
+        libraries = _without_per_channel_dense(targets, request.tflm.library)
+        trained = training.train(request, workspace, progress, one_dense_scale_for=libraries)
         steps, found, corals = list(trained.steps), [], []
         problems: tuple[str, ...] = ()
         page = None
@@ -189,12 +191,19 @@ def _require_tools(targets: Sequence[tuple[Board, str]], library: str | None) ->
             tflm_library.require(board, library)
 
 
+def _without_per_channel_dense(targets: Sequence[tuple[Board, str]], library: str | None) -> tuple[str, ...]:
+    """TFLM libraries of the targets that cannot compute FULLY_CONNECTED with a scale for each output."""
+    chosen = [tflm_library.choose(board, library) for board, runtime in targets if runtime == "tflm"]
+    return tuple(sorted({found.name for found in chosen if found is not None and found.per_channel_dense != "right"}))
+
+
 class _Proof:
     """The targets of one run: what they have in common is made once."""
 
     def __init__(self, request: Recipe, trained: Trained, workspace: Workspace, progress: Progress, last: int) -> None:
         self.options: VerifyOptions = request.verify
         self.tflm_library = request.tflm.library
+        self.contract, self.labels = request.contract, request.labels
         self.trained = trained
         self.workspace = workspace
         self.progress = progress
@@ -207,6 +216,7 @@ class _Proof:
     def target(self, board: Board, runtime: str) -> dict[str, Any]:
         """One board with one runtime, as the report has it; empty if the run stops before its verification."""
         export = runtimes.export(self.graph, board, runtime, self.tflm_library)
+        export = preprocessing.attach(export, self.contract, self.labels)
         check_export(self.graph, export, board).require_fit()
         truth = self._golden(export)
         if self.last < STAGES.index("build"):
@@ -224,7 +234,7 @@ class _Proof:
             return {}
         target = edgetpu_target.Target(self.workspace, board, _edgetpu_options(request), self.progress)
         model, test = self.trained.model, self.trained.test if self.options.test_set else None
-        bundle, built = target.built(model, request.labels)
+        bundle, built = target.built(model, request.labels, request.contract)
         device: dict[str, Any] = {}
         if self.last >= STAGES.index("verify"):
             given = vectors.make(model, self.options.samples, self.options.seed)
@@ -460,6 +470,7 @@ def _report(
             "file_bytes": model.path.stat().st_size,
         },
         "labels": list(request.labels),
+        "input_contract": None if request.contract is None else request.contract.as_json(),
         "quantization": training.quantization_report(trained, request.gate),
         "targets": [{**target, "ladder": _ladder(target, found)} for target in found],
         **({"edgetpu": list(corals)} if corals else {}),

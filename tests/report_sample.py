@@ -70,6 +70,7 @@ def exact() -> dict[str, Any]:
             "file_bytes": 21_904,
         },
         "labels": [str(digit) for digit in range(10)],
+        "input_contract": {"raw": "uint8", "scale": [0.0625], "offset": [0.0], "layout": "channels_last"},
         "quantization": {
             "methods": [
                 {"name": "float", "accuracy": 356 / 360, "correct": 356, "total": 360, "file_bytes": 46_212,

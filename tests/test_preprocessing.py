@@ -12,11 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import aot, data, preprocessing, tflite
+from pipeline import aot, board, data, golden, preprocessing, project, runtimes, tflite
 from pipeline.contract import Contract
 from pipeline.errors import DataError, UnsupportedError
 from pipeline.model import Array, Export
+from pipeline.vectors import Vectors
 from tests.kernels.batch import CORTEX_M4, GUARD_BYTES, HOST, Case, Target, build, differing, run
+from tests.test_build import plain_pio
+from tests.test_cli import small_model
 from tests.test_project import GOLDEN, compare_with_golden
 from tests.tflite_builder import TfliteBuilder
 
@@ -187,6 +190,24 @@ def test_the_contract_in_c_is_the_golden_one() -> None:
         if "_contract." in path
     }
     compare_with_golden(GOLDEN.parent / "contract", found)
+
+
+@pytest.mark.golden
+@pytest.mark.emulated
+@pytest.mark.parametrize(("name", "raw"), [("native", "int16"), ("qemu_cortex_m4", "uint8")])
+def test_the_application_of_a_project_preprocesses_and_names_the_class(name: str, raw: str, tmp_path: Path) -> None:
+    (tmp_path / "small.tflite").write_bytes(small_model().build())
+    graph, target = tflite.read(tmp_path / "small.tflite"), board.load(name)
+    contract = Contract(raw, f32(0.5), f32(9, -20, 3.3, 0))
+    labels = ('a "left" one', "middle", "right")
+    export = preprocessing.attach(runtimes.export(graph, target, "aot"), contract, labels)
+    zeros = data.quantized(contract.real(np.zeros((1, 4), raw)), export.model.inputs[0])
+    answers = golden.compute(export.model, Vectors((zeros,), "zeros"), ())
+    project.render(export, target, tmp_path / "out")
+    ran = plain_pio(tmp_path / "out", "-t", "upload", home=tmp_path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "warning" not in ran.stderr
+    assert f"\ntop-1: {labels[int(answers.outputs[0].argmax())]}\n" in ran.stdout
 
 
 def test_an_export_without_contract_and_labels_stays_as_it_is() -> None:

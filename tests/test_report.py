@@ -166,6 +166,18 @@ def test_the_page_has_all_sections(tmp_path: Path) -> None:
         assert words in page.text, words
 
 
+def test_the_page_says_how_raw_values_become_the_models_input(tmp_path: Path) -> None:
+    words = (
+        "uint8, channels last; real = raw × scale + offset, with scale 0.0625 and offset 0. The data went through it"
+    )
+    assert words in written(report_sample.exact(), tmp_path)[0].text
+    silent = report_sample.exact()
+    silent["input_contract"] = None
+    (tmp_path / "silent").mkdir()
+    page = written(silent, tmp_path / "silent")[0].text
+    assert "not stated in the recipe (input): the application has to normalise as the data were" in page
+
+
 def test_the_page_says_whether_int8_is_good_enough_and_how_each_layer_was_trained(tmp_path: Path) -> None:
     page = written(report_sample.exact(), tmp_path)[0].text
     assert "No difference to float32 beyond chance: −0.28 pp, with 95 % between −1.40 pp and +0.80 pp." in page

@@ -146,7 +146,8 @@ def test_other_boards_take_the_place_of_the_recipes(copy: tuple[Path, Path]) -> 
         ("samples", {"golden", "verify-native-aot"}),
         ("data", {"data", "model", "verify-native-aot"}),
         ("without test set", {"verify-native-aot"}),
-        ("labels", set()),
+        ("labels", {"firmware-native-aot", "verify-native-aot"}),
+        ("input", ALL - {"golden"}),
         ("formatting", set()),
         ("lost image", {"firmware-native-aot"}),
     ],
@@ -161,6 +162,8 @@ def test_a_change_makes_again_what_depends_on_it(change: str, again: set[str], c
         tiny_recipe.write(recipe.parent, verify="{samples: 5, layer_samples: 2, test_set: false}")
     elif change == "labels":
         tiny_recipe.write(recipe.parent, labels="[a, b, c]")
+    elif change == "input":
+        tiny_recipe.write(recipe.parent, input="{raw: float32, mean: [0.5, 0, 0.25, 0], std: 2}")
     elif change == "formatting":
         recipe.write_text("# a comment\n" + recipe.read_text())
     else:
@@ -170,6 +173,11 @@ def test_a_change_makes_again_what_depends_on_it(change: str, again: set[str], c
     assert result.exit_code == 0
     if change == "without test set":
         assert result.targets[0]["device_accuracy"] is None
+    if change == "input":
+        stated = {"raw": "float32", "scale": [0.5], "offset": [-0.25, 0.0, -0.125, 0.0], "layout": "channels_last"}
+        assert report(work)["input_contract"] == stated
+        headers = list(work.glob("firmware-*/project/lib/*/include/*_contract.h"))
+        assert any("void small_preprocess(const float *raw, int8_t *input);" in path.read_text() for path in headers)
 
 
 def test_a_model_without_data_is_proved_all_the_same(copy: tuple[Path, Path]) -> None:

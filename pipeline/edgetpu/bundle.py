@@ -27,6 +27,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline import __version__
 from pipeline.board import Board
+from pipeline.contract import Contract
 from pipeline.edgetpu import troubles
 from pipeline.edgetpu.compiler import CompiledModel
 from pipeline.errors import DataError, RequestError
@@ -65,11 +66,13 @@ def write(
     labels: Sequence[str],
     out: Path,
     *,
+    contract: Contract | None = None,
     min_runtime_version: int | None = None,
 ) -> Bundle:
     """Write a bundle into the new or empty folder `out`.
 
-    Args:    min_runtime_version: what the compiled packages need of libedgetpu, where it is known.
+    Args:    contract: how raw values become the model's input. min_runtime_version: what the compiled packages need of
+             libedgetpu, where it is known.
     Raises:  RequestError: the folder is in use or cannot be written, or the board has no Edge TPU.
     """
     if board.edgetpu is None:
@@ -90,7 +93,9 @@ def write(
         "inputs": model.inputs,
         "outputs": model.outputs,
     }
-    contract = {
+    if contract is not None:
+        contract.require_channels(model.inputs[0].shape[-1], f"input {model.inputs[0].name}")
+    described = {
         "format": FORMAT,
         "name": name,
         "board": board.id,
@@ -100,6 +105,7 @@ def write(
         "min_runtime_version": min_runtime_version if packages else None,
         "inputs": [_spec(spec) for spec in model.inputs],
         "outputs": [_spec(spec) for spec in model.outputs],
+        "preprocessing": None if contract is None else contract.as_json(),
         "labels": list(labels),
         "troubles": [
             {"kind": t.kind, "pattern": t.pattern, "cause": t.cause, "remedy": t.remedy} for t in troubles.RUNTIME
@@ -115,7 +121,7 @@ def write(
         for file, template in _RENDERED.items():
             (out / file).write_text(_environment().get_template(template).render(values), encoding="utf-8")
         (out / RUNNER).chmod(0o755)
-        (out / CONTRACT).write_text(json.dumps(contract, indent=2) + "\n", encoding="utf-8")
+        (out / CONTRACT).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
         (out / "labels.txt").write_text("".join(f"{' '.join(label.split())}\n" for label in labels), encoding="utf-8")
         lines = [f"{_sha256(path)}  {path.name}\n" for path in sorted(out.iterdir())]
         (out / SUMS).write_text("".join(lines), encoding="ascii")

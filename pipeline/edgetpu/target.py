@@ -14,6 +14,7 @@ from typing import Any
 
 from pipeline import __version__, golden, interpreters, tflite, vectors
 from pipeline.board import Board
+from pipeline.contract import Contract
 from pipeline.edgetpu import bundle as bundles
 from pipeline.edgetpu import comparison, compiler, deploy, inspection, package, troubles
 from pipeline.edgetpu.bundle import Bundle
@@ -175,7 +176,9 @@ class Target:
         self.progress = progress
         self.steps: list[StepResult] = []
 
-    def built(self, model: QuantizedModel, labels: Sequence[str]) -> tuple[Bundle, dict[str, Any]]:
+    def built(
+        self, model: QuantizedModel, labels: Sequence[str], contract: Contract | None = None
+    ) -> tuple[Bundle, dict[str, Any]]:
         """Check, repair, compile and bundle a model.
 
         Raises:  UnsupportedError: the compiler says that it cannot be compiled. ToolError: the compiler failed.
@@ -191,12 +194,18 @@ class Target:
             result = {} if compiled is None else _json(compiled.path / "compile.json")
             needed = runtime_needed(result) if compiled is not None else None
             packages = None if compiled is None else _packages(compiled.path, result)
-            bundles.write(made, self.board, packages, labels, folder / "bundle", min_runtime_version=needed)
+            bundles.write(
+                made, self.board, packages, labels, folder / "bundle", contract=contract, min_runtime_version=needed
+            )
 
         kept = self._step(
             "bundle",
             inputs,
-            {"labels": list(labels), "board": json.loads(json.dumps(asdict(self.board)["edgetpu"]))},
+            {
+                "labels": list(labels),
+                "contract": None if contract is None else contract.as_json(),
+                "board": json.loads(json.dumps(asdict(self.board)["edgetpu"])),
+            },
             write,
         )
         bundle = bundles.load(kept.path / "bundle")

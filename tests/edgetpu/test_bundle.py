@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import board, tflite, vectors
+from pipeline import board, contract, data, tflite, vectors
 from pipeline.edgetpu import bundle, deploy, troubles
 from pipeline.edgetpu.bundle import Bundle
 from pipeline.edgetpu.compiler import CompiledModel, Segment
@@ -109,9 +109,9 @@ def test_a_bundle_stands_alone_and_says_what_is_in_it(compiled: Bundle) -> None:
         "SHA256SUMS", "README.md", "contract.json", "labels.txt", "model.service", "requirements.txt", "run_model.py",
         "small.tflite", "small_edgetpu.tflite",
     }  # fmt: skip
-    contract = json.loads((compiled.folder / "contract.json").read_text())
-    assert contract["inputs"] == [{"name": "t0", "shape": [1, 4], "dtype": "int8", "scale": 0.5, "zero_point": -1}]
-    assert contract["compiled"] == ["small_edgetpu.tflite"]
+    stated = json.loads((compiled.folder / "contract.json").read_text())
+    assert stated["inputs"] == [{"name": "t0", "shape": [1, 4], "dtype": "int8", "scale": 0.5, "zero_point": -1}]
+    assert stated["compiled"] == ["small_edgetpu.tflite"]
     assert (compiled.folder / "labels.txt").read_text().split() == list(LABELS)
     assert "small_edgetpu.tflite" in (compiled.folder / "README.md").read_text()
     unit = (compiled.folder / "model.service").read_text()
@@ -322,6 +322,40 @@ def test_a_package_that_needs_a_newer_runtime_is_told_before_it_is_loaded(
     found = run(made)
     assert found.trouble == "runtime-too-old"
     assert "(14), which is newer than this runtime version (13)" in found.reason
+
+
+PREPROCESS = """
+import numpy, sys
+sys.path.insert(0, sys.argv[1])
+from run_model import Model
+raw = numpy.load(sys.argv[2])
+model = Model(device="cpu")
+numpy.save(sys.argv[2], numpy.stack([model.preprocess(sample)[0] for sample in raw]))
+"""
+
+
+@pytest.mark.parametrize("raw", ["uint8", "int16", "float32"])
+def test_raw_values_become_the_codes_that_the_host_makes_of_them(raw: str, tmp_path: Path) -> None:
+    scale = tuple(float(np.float32(value)) for value in (0.37, 0.011, 1 / 255, 2.5))
+    stated = contract.Contract(raw, scale, (0.0, -1.5, 0.125, 3.0))
+    made = bundle.write(quantized(tmp_path), CORAL, None, LABELS, tmp_path / "bundle", contract=stated)
+    assert json.loads((made.folder / "contract.json").read_text())["preprocessing"] == stated.as_json()
+    values = {"uint8": np.arange(256), "int16": np.arange(-(2**15), 2**15), "float32": np.arange(-512, 512) / 2}[raw]
+    samples = np.repeat(values[:, np.newaxis], 4, axis=1).astype(raw)
+    np.save(tmp_path / "raw.npy", samples)
+    command = [sys.executable, "-B", "-c", PREPROCESS, str(made.folder), str(tmp_path / "raw.npy")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    expected = data.quantized(stated.real(samples), made.inputs[0])
+    assert len(np.unique(expected)) > 60
+    assert np.load(tmp_path / "raw.npy").tobytes() == expected.tobytes()
+
+
+def test_a_bundle_without_a_contract_does_not_guess_what_raw_values_are(plain: Bundle, tmp_path: Path) -> None:
+    np.save(tmp_path / "raw.npy", np.zeros((1, 4), np.uint8))
+    command = [sys.executable, "-B", "-c", PREPROCESS, str(plain.folder), str(tmp_path / "raw.npy")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "the recipe did not say what raw input is" in done.stderr
 
 
 def test_info_and_classify_are_for_people(compiled: Bundle, tmp_path: Path) -> None:
