@@ -255,9 +255,11 @@ def _project(options: argparse.Namespace) -> Outcome:
         "notes": list(export.notes),
     }
     if options.as_library:
+        if options.protocol is not None:
+            raise RequestError("a library answers no host: --protocol is of a whole project.", hint="leave one out.")
         project.render_library(export, options.out)
     else:
-        emitted = project.render(export, target, options.out)
+        emitted = project.render(export, target, options.out, options.protocol)
         found |= {key: list(getattr(emitted, key)) for key in ("environments", "kept", "replaced")}
     return found, display.project, 0
 
@@ -472,6 +474,9 @@ def _parser() -> argparse.ArgumentParser:
     project = add("project", _project, "write the PlatformIO project of a model")
     add_target(project)
     project.add_argument("--out", metavar="DIR", type=_path, required=True, help="the folder to write")
+    project.add_argument(
+        "--protocol", choices=("mlperf-tiny",), help="add the firmware that MLPerf Tiny's runner can drive"
+    )
     project.add_argument("--as-library", action="store_true", help="only a PlatformIO library with the model's C API")
 
     add_target(add("check", _check, "say whether a model can run on a board and fits it, before anything is built"))

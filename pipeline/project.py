@@ -3,6 +3,7 @@
 platformio.ini           the environments release, verify and trace
 src/app_main.c           release: the user's
 src/main.c               verify and trace: the frames loop
+src/mlperf_main.c, lib/tensorflash_mlperf_tiny/: the protocol of MLPerf Tiny's runner, where it was asked for
 lib/<model>/             the Export
 lib/tensorflash_frames/  the frame protocol
 lib/tensorflash_port/    the board's byte stream, counter and start
@@ -24,7 +25,7 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
-from pipeline import __version__
+from pipeline import __version__, mlperf_tiny
 from pipeline.aot.emit import C_TYPES
 from pipeline.board import Board
 from pipeline.errors import RequestError
@@ -33,6 +34,7 @@ from pipeline.rendering import render as render_template
 from pipeline.tools import PROGRAMS
 
 ENVIRONMENTS = ("release", "verify", "trace")
+PROTOCOLS = ("mlperf-tiny",)  # beside the frames; its environment has the same name, with an underscore
 PROVENANCE = "tensorflash.json"
 YOURS = ("src/app_main.c",)
 
@@ -60,18 +62,21 @@ class Project:
     replaced: tuple[str, ...] = ()
 
 
-def render(export: Export, board: Board, out: Path) -> Project:
+def render(export: Export, board: Board, out: Path, protocol: str | None = None) -> Project:
     """Write the project, or bring one that was written before up to date.
 
     A new folder appears complete or not at all. In an existing project only files that differ are replaced, one by one;
     files that tensorflash did not write are left alone.
 
+    Args:    protocol: one of PROTOCOLS: adds the environment whose firmware speaks it.
     Raises:  RequestError: a name cannot go into C or a path; out is something else than a project of ours, or
-             cannot be written.
+             cannot be written; there is no such protocol. UnsupportedError: the protocol has no use for this model.
     """
-    files = _project_files(export, board)
-    kept, replaced = _write(out, files, _provenance(export, board.id, files))
-    return Project(out, board, export.model.name, environments(export), kept=kept, replaced=replaced)
+    if protocol not in (None, *PROTOCOLS):
+        raise RequestError(f"there is no protocol '{protocol}'; there is {', '.join(PROTOCOLS)}.")
+    files = _project_files(export, board, protocol)
+    kept, replaced = _write(out, files, _provenance(export, board.id, files, protocol))
+    return Project(out, board, export.model.name, environments(export, protocol), kept=kept, replaced=replaced)
 
 
 def render_library(export: Export, out: Path) -> None:
@@ -83,9 +88,10 @@ def render_library(export: Export, out: Path) -> None:
     _write(out, files, _provenance(export, None, files))
 
 
-def environments(export: Export) -> tuple[str, ...]:
+def environments(export: Export, protocol: str | None = None) -> tuple[str, ...]:
     """The environments of an export's projects: without a layer to show there is no trace."""
-    return ENVIRONMENTS if export.layers else ENVIRONMENTS[:2]
+    extra = () if protocol is None else (protocol.replace("-", "_"),)
+    return (*(ENVIRONMENTS if export.layers else ENVIRONMENTS[:2]), *extra)
 
 
 def sources_digest() -> str:
@@ -96,14 +102,19 @@ def sources_digest() -> str:
     return result.hexdigest()
 
 
-def _project_files(export: Export, board: Board) -> dict[str, bytes]:
+def _project_files(export: Export, board: Board, protocol: str | None) -> dict[str, bytes]:
     library = f"lib/{export.model.name}"
     files = {f"{library}/{path}": content for path, content in _library_files(export).items()}
     for path in ("platformio.ini", "README.md", "src/main.c", "src/app_main.c"):
-        files[path] = _template(f"project/{path}", export, board)
+        files[path] = _template(f"project/{path}", export, board, protocol)
     files[".gitignore"] = _template("project/gitignore", export, board)
     files |= {f"lib/tensorflash_frames/src/{p}": c for p, c in _sources("frames", "*.c", "*.h").items()}
     files["lib/tensorflash_frames/library.json"] = _library_json("tensorflash_frames")
+    if protocol is not None:
+        files["src/mlperf_main.c"] = _template("project/src/mlperf_main.c", export, board, protocol)
+        sources = _sources("mlperf_tiny", "*.c", "*.h") | _sources("kernels", "round_float.h")
+        files |= {f"lib/tensorflash_mlperf_tiny/src/{p}": c for p, c in sources.items()}
+        files["lib/tensorflash_mlperf_tiny/library.json"] = _library_json("tensorflash_mlperf_tiny")
     files |= {f"lib/tensorflash_port/src/{p}": c for p, c in _port_sources(board).items()}
     # Not an archive: nothing refers to a vector table.
     files["lib/tensorflash_port/library.json"] = _library_json("tensorflash_port", libArchive=False)
@@ -229,7 +240,7 @@ def _packages(board: Board) -> tuple[str, ...]:
     return tuple(package for name in names if name in PROGRAMS for package in PROGRAMS[name].apt)
 
 
-def _template(name: str, export: Export, board: Board | None = None) -> bytes:
+def _template(name: str, export: Export, board: Board | None = None, protocol: str | None = None) -> bytes:
     values = {
         "export": export,
         "board": board,
@@ -237,7 +248,8 @@ def _template(name: str, export: Export, board: Board | None = None) -> bytes:
         "version": __version__,
         "packages": " ".join(_packages(board)) if board else "",
         "entry": "tflash_main" if board and board.is_hardware else "main",
-        "environments": environments(export),
+        "environments": environments(export, protocol),
+        "benchmark": None if protocol is None else mlperf_tiny.benchmark_of(export.model),
         "defines": _defines(export, board) if board else {},
         "lib_deps": _lib_deps(export, board) if board else (),
         "components": _components(export, board) if board else {},
@@ -277,7 +289,7 @@ def _check_names(export: Export) -> None:
         raise ValueError(f"the export names the header {export.header}, but has no such file")
 
 
-def _provenance(export: Export, board: str | None, files: Mapping[str, bytes]) -> bytes:
+def _provenance(export: Export, board: str | None, files: Mapping[str, bytes], protocol: str | None = None) -> bytes:
     return _json(
         {
             "format": _FORMAT,
@@ -285,7 +297,7 @@ def _provenance(export: Export, board: str | None, files: Mapping[str, bytes]) -
             "model": {"name": export.model.name, "sha256": export.model.sha256},
             "runtime": export.runtime,
             "board": board,
-            "environments": [] if board is None else list(environments(export)),
+            "environments": [] if board is None else list(environments(export, protocol)),
             "files": {path: hashlib.sha256(files[path]).hexdigest() for path in sorted(files)},
         }
     )

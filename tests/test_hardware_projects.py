@@ -65,9 +65,9 @@ def compile_project(export: Export, target: Board, environment: str, folder: Pat
     if compiler is None:
         pytest.skip(f"not installed: {target.toolchain.prefix}gcc")
     out = folder / "out"
-    project.render(export, target, out)
+    project.render(export, target, out, "mlperf-tiny" if environment == "mlperf_tiny" else None)
     port = {f"{target.port}.c", f"{target.port}.cpp"}
-    program = "app_main.c" if environment == "release" else "main.c"
+    program = {"release": "app_main.c", "mlperf_tiny": "mlperf_main.c"}.get(environment, "main.c")
     sources = [out / "src" / program, *(p for p in sorted(out.glob("lib/*/src/**/*.c")) if p.name not in port)]
     assert [p.name for p in out.glob("lib/tensorflash_port/src/*.c*") if p.name in port]  # only this is left out
     includes = [f"-I{folder}" for folder in sorted(out.glob("lib/*/include")) + sorted(out.glob("lib/*/src"))]

@@ -38,6 +38,10 @@ void tflash_framework_write(const uint8_t *data, size_t length) {
   Serial.flush();
 }
 
+uint32_t tflash_framework_micros(void) {
+  return static_cast<uint32_t>(micros());
+}
+
 #ifndef TFLASH_HAS_DWT
 enum tflash_counter tflash_framework_counter(void) {
 #ifdef ARDUINO_ARCH_RP2040

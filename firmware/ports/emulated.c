@@ -74,13 +74,13 @@ static void send(const uint8_t *data, size_t length) {
   }
 }
 
-static void flush(void) {
+void tflash_port_flush(void) {
   send(stream.output, stream.pending);
   stream.pending = 0;
 }
 
 size_t tflash_port_read(uint8_t *data, size_t capacity) {
-  flush();
+  tflash_port_flush();
   if (stream.use_files) {
     const uintptr_t arguments[3] = {stream.in, (uintptr_t)data, capacity};
     const uintptr_t left = tflash_semihosting(TFLASH_SYS_READ, arguments);
@@ -102,7 +102,7 @@ size_t tflash_port_read(uint8_t *data, size_t capacity) {
 void tflash_port_write(const uint8_t *data, size_t length) {
   while (length > 0) {
     if (stream.pending == OUTPUT_BYTES) {
-      flush();
+      tflash_port_flush();
     }
     const size_t room = OUTPUT_BYTES - stream.pending;
     const size_t part = length < room ? length : room;
@@ -121,6 +121,12 @@ enum tflash_counter tflash_port_counter(void) {
   return TFLASH_COUNTER_TICKS;
 }
 
+uint32_t tflash_port_micros(void) {
+  uint32_t nanoseconds[2] = {0, 0};
+  (void)tflash_semihosting(TFLASH_SYS_ELAPSED, nanoseconds);
+  return (uint32_t)(((uint64_t)nanoseconds[1] << 32 | nanoseconds[0]) / 1000u);
+}
+
 uint32_t tflash_port_stack_bytes(void) {
   const volatile uint32_t *word = tflash_bss_end;
   while (word < tflash_stack_top && *word == PAINT) {
@@ -130,7 +136,7 @@ uint32_t tflash_port_stack_bytes(void) {
 }
 
 void tflash_port_reset(void) {
-  flush();
+  tflash_port_flush();
   tflash_chip_reset();
 }
 
@@ -141,6 +147,6 @@ _Noreturn void tflash_run_main(void) {
     (*function)();
   }
   const int result = main();
-  flush();
+  tflash_port_flush();
   tflash_semihosting_exit((uint32_t)result);
 }

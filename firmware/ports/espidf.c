@@ -2,6 +2,7 @@
 #include "esp_cpu.h"
 #include "esp_err.h"
 #include "esp_system.h"
+#include "esp_timer.h"
 #include "framework.h"
 #include "freertos/FreeRTOS.h"
 
@@ -73,6 +74,10 @@ void tflash_framework_write(const uint8_t *data, size_t length) {
     data += sent;
     length -= sent;
   }
+}
+
+uint32_t tflash_framework_micros(void) {
+  return (uint32_t)esp_timer_get_time();
 }
 
 enum tflash_counter tflash_framework_counter(void) {

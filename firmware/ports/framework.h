@@ -27,6 +27,9 @@ size_t tflash_framework_read(uint8_t *data, size_t capacity);
 /* Sends all bytes; drops them where nobody has opened the port. */
 void tflash_framework_write(const uint8_t *data, size_t length);
 
+/* Free-running microseconds, modulo 2**32. */
+uint32_t tflash_framework_micros(void);
+
 #ifndef TFLASH_HAS_DWT
 /* Free-running; the kind is the first's, TFLASH_COUNTER_NONE if there is none. */
 enum tflash_counter tflash_framework_counter(void);

@@ -28,7 +28,7 @@ static volatile uint32_t *core_register(uint32_t address) {
 }
 #endif
 
-static void flush(void) {
+void tflash_port_flush(void) {
   if (stream.pending > 0) {
     tflash_framework_write(stream.output, stream.pending);
     stream.pending = 0;
@@ -47,14 +47,14 @@ void tflash_port_init(void) {
 }
 
 size_t tflash_port_read(uint8_t *data, size_t capacity) {
-  flush();
+  tflash_port_flush();
   return tflash_framework_read(data, capacity);
 }
 
 void tflash_port_write(const uint8_t *data, size_t length) {
   while (length > 0) {
     if (stream.pending == OUTPUT_BYTES) {
-      flush();
+      tflash_port_flush();
     }
     const size_t room = OUTPUT_BYTES - stream.pending;
     const size_t part = length < room ? length : room;
@@ -81,12 +81,16 @@ enum tflash_counter tflash_port_counter(void) {
 #endif
 }
 
+uint32_t tflash_port_micros(void) {
+  return tflash_framework_micros();
+}
+
 uint32_t tflash_port_stack_bytes(void) {
   return 0; /* frameworks give the program a stack of their own, whose end is not known here */
 }
 
 void tflash_port_reset(void) {
-  flush();
+  tflash_port_flush();
 #ifdef __ARM_ARCH
   for (;;) {
     *core_register(AIRCR) = AIRCR_SYSRESETREQ;
@@ -97,5 +101,5 @@ void tflash_port_reset(void) {
 }
 
 void tflash_port_finish(void) {
-  flush();
+  tflash_port_flush();
 }

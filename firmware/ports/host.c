@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "port.h"
@@ -16,7 +17,7 @@ static struct {
   uint8_t output[OUTPUT_BYTES];
 } stream;
 
-static void flush(void) {
+void tflash_port_flush(void) {
   const uint8_t *data = stream.output;
   while (stream.pending > 0) {
     const ssize_t sent = write(STDOUT_FILENO, data, stream.pending);
@@ -30,11 +31,11 @@ static void flush(void) {
 }
 
 void tflash_port_init(void) {
-  (void)atexit(flush);
+  (void)atexit(tflash_port_flush);
 }
 
 size_t tflash_port_read(uint8_t *data, size_t capacity) {
-  flush();
+  tflash_port_flush();
   for (;;) {
     const ssize_t stored = read(STDIN_FILENO, data, capacity);
     if (stored > 0) {
@@ -52,7 +53,7 @@ size_t tflash_port_read(uint8_t *data, size_t capacity) {
 void tflash_port_write(const uint8_t *data, size_t length) {
   while (length > 0) {
     if (stream.pending == OUTPUT_BYTES) {
-      flush();
+      tflash_port_flush();
     }
     const size_t room = OUTPUT_BYTES - stream.pending;
     const size_t part = length < room ? length : room;
@@ -71,12 +72,18 @@ enum tflash_counter tflash_port_counter(void) {
   return TFLASH_COUNTER_NONE;
 }
 
+uint32_t tflash_port_micros(void) {
+  struct timespec time = {0};
+  (void)clock_gettime(CLOCK_MONOTONIC, &time);
+  return (uint32_t)((uint64_t)time.tv_sec * 1000000u + (uint64_t)time.tv_nsec / 1000u);
+}
+
 uint32_t tflash_port_stack_bytes(void) {
   return 0;
 }
 
 void tflash_port_reset(void) {
-  flush();
+  tflash_port_flush();
   char program[] = "/proc/self/exe";
   char *const arguments[] = {program, NULL};
   (void)execv(program, arguments);

@@ -25,9 +25,15 @@ size_t tflash_port_read(uint8_t *data, size_t capacity);
 /* Sends all bytes before it returns, or has buffered them until the next read. */
 void tflash_port_write(const uint8_t *data, size_t length);
 
+/* Sends what is buffered. */
+void tflash_port_flush(void);
+
 /* Free-running 32-bit up-counter; differences are taken modulo 2**32. */
 uint32_t tflash_port_count(void);
 enum tflash_counter tflash_port_counter(void);
+
+/* Free-running microseconds, modulo 2**32. On an emulated board they are the computer's, and say nothing of silicon. */
+uint32_t tflash_port_micros(void);
 
 /* Bytes of stack that were ever in use since tflash_port_init painted it; 0 where that is not known. */
 uint32_t tflash_port_stack_bytes(void);

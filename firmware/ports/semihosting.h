@@ -10,7 +10,8 @@ enum tflash_semihosting {
   TFLASH_SYS_WRITE0 = 0x04,
   TFLASH_SYS_WRITE = 0x05,
   TFLASH_SYS_READ = 0x06,
-  TFLASH_SYS_EXIT_EXTENDED = 0x20
+  TFLASH_SYS_EXIT_EXTENDED = 0x20,
+  TFLASH_SYS_ELAPSED = 0x30 /* into the argument; QEMU's ticks are nanoseconds */
 };
 
 #define TFLASH_OPEN_READ 1u        /* fopen's "rb" */

@@ -112,3 +112,13 @@ size_t tflash_framework_read(uint8_t *data, size_t capacity) {
 void tflash_framework_write(const uint8_t *data, size_t length) {
   (void)HAL_UART_Transmit(&uart, (uint8_t *)(uintptr_t)data, (uint16_t)length, HAL_MAX_DELAY);
 }
+
+uint32_t tflash_framework_micros(void) {
+  uint32_t milliseconds;
+  uint32_t left; /* core clocks of this millisecond */
+  do {
+    milliseconds = HAL_GetTick();
+    left = SysTick->VAL;
+  } while (milliseconds != HAL_GetTick());
+  return 1000u * milliseconds + (SysTick->LOAD - left) / TFLASH_CLOCK_MHZ;
+}
