@@ -8,7 +8,16 @@ from pipeline.aot.ops.conv_2d import lower_conv_2d
 from pipeline.aot.ops.depthwise_conv_2d import lower_depthwise_conv_2d
 from pipeline.aot.ops.elementwise import lower_add, lower_mul, lower_sub
 from pipeline.aot.ops.fully_connected import lower_fully_connected
-from pipeline.aot.ops.logistic import lower_logistic
+from pipeline.aot.ops.lookup import (
+    lower_abs,
+    lower_elu,
+    lower_hard_swish,
+    lower_leaky_relu,
+    lower_logistic,
+    lower_neg,
+    lower_rsqrt,
+    lower_tanh,
+)
 from pipeline.aot.ops.mean import lower_mean
 from pipeline.aot.ops.pad import lower_pad
 from pipeline.aot.ops.pool import lower_average_pool_2d, lower_max_pool_2d
@@ -21,6 +30,7 @@ from pipeline.aot.ops.transpose_conv import lower_transpose_conv
 from pipeline.aot.steps import Lowering
 
 LOWERINGS: dict[str, Lowering] = {
+    "ABS": lower_abs,
     "ADD": lower_add,
     "AVERAGE_POOL_2D": lower_average_pool_2d,
     "BATCH_MATMUL": lower_batch_matmul,
@@ -28,12 +38,16 @@ LOWERINGS: dict[str, Lowering] = {
     "CONV_2D": lower_conv_2d,
     "DEPTHWISE_CONV_2D": lower_depthwise_conv_2d,
     "DEQUANTIZE": lower_dequantize,
+    "ELU": lower_elu,
     "EXPAND_DIMS": lower_expand_dims,
     "FULLY_CONNECTED": lower_fully_connected,
+    "HARD_SWISH": lower_hard_swish,
+    "LEAKY_RELU": lower_leaky_relu,
     "LOGISTIC": lower_logistic,
     "MAX_POOL_2D": lower_max_pool_2d,
     "MEAN": lower_mean,
     "MUL": lower_mul,
+    "NEG": lower_neg,
     "PAD": lower_pad,
     "PADV2": lower_pad,
     "QUANTIZE": lower_quantize,
@@ -42,8 +56,10 @@ LOWERINGS: dict[str, Lowering] = {
     "RESHAPE": lower_reshape,
     "RESIZE_BILINEAR": lower_resize_bilinear,
     "RESIZE_NEAREST_NEIGHBOR": lower_resize_nearest_neighbor,
+    "RSQRT": lower_rsqrt,
     "SOFTMAX": lower_softmax,
     "SQUEEZE": lower_squeeze,
     "SUB": lower_sub,
+    "TANH": lower_tanh,
     "TRANSPOSE_CONV": lower_transpose_conv,
 }
