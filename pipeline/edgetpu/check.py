@@ -172,20 +172,21 @@ def _first_part(ops: Sequence[OpFacts], judged: Sequence[Judgement]) -> set[int]
     sources = [{made_by[t.identity] for t in op.inputs if t.identity in made_by} for op in ops]
     done: set[int] = set()
     while len(done) < len(ops):
-        turn: set[int] = set()
+        before = len(done)
+        turn: list[int] = []
         mapped: bool | None = None
         # The order of the file is one they can be computed in, so one walk finds the whole round.
         for place in range(len(ops)):
-            if place in done or not sources[place] <= done | turn:
+            if place in done or not sources[place] <= done:
                 continue
             mapped = judged[place].mapped if mapped is None else mapped
             if judged[place].mapped is mapped:
-                turn.add(place)
-        if not turn:
-            raise ValueError("the ops are not in an order they can be computed in")
+                turn.append(place)
+                done.add(place)
         if mapped:
             return {ops[place].index for place in turn}
-        done |= turn
+        if len(done) == before:
+            raise ValueError("the ops are not in an order they can be computed in")
     return set()
 
 
@@ -240,15 +241,15 @@ def _problems(graph: Graph, ops: Sequence[OpFacts]) -> tuple[str, ...]:
     found = []
     if not any(t.dtype in ("int8", "uint8") for op in ops for t in op.outputs):
         found.append("Model not quantized: no op computes 8-bit values. Convert with full integer quantization.")
-    newest: dict[tuple[str, int], list[int]] = {}
+    newer: dict[tuple[str, int, int], list[int]] = {}
     for op in ops:
         known = rules.known_to_parse(op)
         if known is not None and op.version > known:
-            newest.setdefault((op.op, op.version), []).append(op.index)
-    for (name, version), places in newest.items():
+            newer.setdefault((op.op, op.version, known), []).append(op.index)
+    for (name, version, known), places in newer.items():
         found.append(
             f"Didn't find op for builtin opcode '{name}' version '{version}' (ops {_places(places)}): newer than the "
-            f"compiler, which knows up to {rules.known_to_parse(ops[_place(ops, places[0])])}."
+            f"compiler, which knows up to {known}."
         )
     shapes = [op.index for op in ops if op.op == "SHAPE"]
     if shapes:
@@ -259,10 +260,6 @@ def _problems(graph: Graph, ops: Sequence[OpFacts]) -> tuple[str, ...]:
     if graph.subgraphs > 1:
         found.append(f"{graph.subgraphs} subgraphs: control flow (IF, WHILE) cannot be compiled.")
     return tuple(found)
-
-
-def _place(ops: Sequence[OpFacts], index: int) -> int:
-    return next(place for place, op in enumerate(ops) if op.index == index)
 
 
 def _places(indices: Sequence[int]) -> str:

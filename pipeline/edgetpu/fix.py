@@ -204,17 +204,22 @@ def _write(out: Path, content: bytes) -> None:
 
 # Shapes that are computed
 
+_MAX_SIZES = 64  # in one constant of such a computation, which is about a few dimensions
+
 
 def _fold_shapes(graph: Graph) -> tuple[dict[int, Array], set[int]]:
     """Tensors that follow from the shape of others, which is static, with their values; and the ops behind them."""
     values: dict[int, Array] = {}
-    folded: dict[int, Op] = {}
+    dropped: set[int] = set()
+    kept = set(graph.outputs)
     for op in graph.ops:
-        if len(op.outputs) != 1 or op.outputs[0] in graph.outputs:
+        if len(op.outputs) != 1 or op.outputs[0] in kept:
             continue
         if op.name != "SHAPE" and not any(i in values for i in op.inputs):
             continue
         known = {i: _value(graph, values, i) for i in op.inputs if i >= 0}
+        if any(value is not None and value.size > _MAX_SIZES for value in known.values()):
+            continue
         try:
             value = _FOLDS[op.name](graph, op, known) if op.name in _FOLDS else None
         except (ValueError, IndexError, KeyError, TypeError):  # inputs that do not go together: left to who runs it
@@ -222,8 +227,7 @@ def _fold_shapes(graph: Graph) -> tuple[dict[int, Array], set[int]]:
         tensor = graph.tensor(op.outputs[0])
         if value is not None and value.shape == tensor.shape and tensor.dtype in ("int32", "int64"):
             values[tensor.index] = value.astype(tensor.dtype)
-            folded[op.index] = op
-    dropped = set(folded)
+            dropped.add(op.index)
     read = {i for op in graph.ops if op.index not in dropped for i in op.inputs}
     return {i: value for i, value in values.items() if i in read}, dropped
 

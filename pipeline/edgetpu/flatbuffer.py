@@ -16,8 +16,8 @@ _I32 = struct.Struct("<i")
 _SCALARS = {code: struct.Struct(f"<{code}") for code in "bBhHiIqQf"}
 _WIDTHS = {1: struct.Struct("<B"), 2: _U16, 4: _U32, 8: struct.Struct("<Q")}
 
-# Types of FlexBuffers, as far as they are read here.
-_FLEX_INT, _FLEX_UINT, _FLEX_STRING, _FLEX_MAP, _FLEX_BLOB, _FLEX_BOOL = 1, 2, 5, 9, 25, 26
+# Types of FlexBuffers that are read here.
+_FLEX_STRING, _FLEX_MAP, _FLEX_BLOB = 5, 9, 25
 
 
 class Damaged(ValueError):
@@ -35,29 +35,27 @@ class Vector:
 
     def tables(self, limit: int) -> Iterator[Table]:
         """The tables a vector of offsets names; more than `limit` are refused."""
-        if self.count > limit:
-            raise Damaged(f"{self.count:,} entries at byte {self.start:,}; {limit:,} are the most that make sense")
+        self._require_at_most(limit)
         for index in range(self.count):
             yield Table.at(self.data, follow(self.data, self.start + 4 * index))
 
-    def texts(self, limit: int) -> Iterator[bytes]:
+    def strings(self, limit: int) -> list[Vector]:
         """The strings a vector of offsets names; more than `limit` are refused."""
-        if self.count > limit:
-            raise Damaged(f"{self.count:,} entries at byte {self.start:,}; {limit:,} are the most that make sense")
-        for index in range(self.count):
-            at = follow(self.data, self.start + 4 * index)
-            size = _U32.unpack_from(self.data, at)[0] if at + 4 <= len(self.data) else len(self.data)
-            if at + 4 + size > len(self.data):
-                raise Damaged(f"the string at byte {at:,} has {size:,} bytes, which do not fit the data")
-            yield self.data[at + 4 : at + 4 + size]
+        self._require_at_most(limit)
+        return [_vector(self.data, follow(self.data, self.start + 4 * index), 1) for index in range(self.count)]
 
-    def ints(self) -> tuple[int, ...]:
-        """The elements of a vector of int32."""
+    def ints(self, limit: int) -> tuple[int, ...]:
+        """The elements of a vector of int32; more than `limit` are refused."""
+        self._require_at_most(limit)
         return struct.unpack_from(f"<{self.count}i", self.data, self.start)
 
     def bytes(self) -> bytes:
         """The elements as they lie there."""
         return self.data[self.start : self.start + self.count * self.width]
+
+    def _require_at_most(self, limit: int) -> None:
+        if self.count > limit:
+            raise Damaged(f"{self.count:,} entries at byte {self.start:,}; {limit:,} are the most that make sense")
 
 
 @dataclass(frozen=True)
@@ -129,18 +127,14 @@ class Table:
     def vector(self, slot: int, width: int) -> Vector:
         """A vector of elements of `width` bytes; an absent one is empty."""
         where = self.reference(slot)
-        if not where:
-            return Vector(self.data, 0, 0, width)
-        if where > len(self.data) - 4:
-            raise Damaged(f"a vector at byte {where:,} of {len(self.data):,}")
-        count: int = _U32.unpack_from(self.data, where)[0]
-        if where + 4 + count * width > len(self.data):
-            raise Damaged(f"the vector at byte {where:,} has {count:,} elements, which do not fit the data")
-        return Vector(self.data, where + 4, count, width)
+        return _vector(self.data, where, width) if where else Vector(self.data, 0, 0, width)
 
-    def text(self, slot: int) -> str:
-        """A string, "" where it is absent; what is not UTF-8 is replaced."""
-        return self.vector(slot, 1).bytes().decode("utf-8", "replace")
+    def text(self, slot: int, limit: int = 4096) -> str:
+        """A string, "" where it is absent; what is not UTF-8 is replaced. More than `limit` bytes are refused."""
+        vector = self.vector(slot, 1)
+        if vector.count > limit:
+            raise Damaged(f"a name of {vector.count:,} bytes at byte {vector.start:,}")
+        return vector.bytes().decode("utf-8", "replace")
 
 
 def follow(data: bytes, where: int) -> int:
@@ -153,10 +147,19 @@ def follow(data: bytes, where: int) -> int:
     return target
 
 
-def flex_map(data: bytes) -> dict[str, int | bytes]:
-    """The integers, strings and blobs of a FlexBuffer whose root is a map; values of other types are left out.
+def _vector(data: bytes, where: int, width: int) -> Vector:
+    if where > len(data) - 4:
+        raise Damaged(f"a vector at byte {where:,} of {len(data):,}")
+    count: int = _U32.unpack_from(data, where)[0]
+    if where + 4 + count * width > len(data):
+        raise Damaged(f"the vector at byte {where:,} has {count:,} elements, which do not fit the data")
+    return Vector(data, where + 4, count, width)
 
-    Raises:  Damaged: it is no map, or leads out of the data.
+
+def flex_bytes(data: bytes, key: bytes) -> bytes:
+    """The string or blob of one key of a FlexBuffer whose root is a map.
+
+    Raises:  Damaged: it is no map, leads out of the data, or has no such key or one of another type.
     """
     if len(data) < 3:
         raise Damaged("too short for a FlexBuffer")
@@ -169,23 +172,19 @@ def flex_map(data: bytes) -> dict[str, int | bytes]:
     if count > 64 or key_step not in _WIDTHS or values + count * (step + 1) > len(data):
         raise Damaged(f"a map of {count:,} entries at byte {values:,}")
     keys = _flex_indirect(data, values - 3 * step, step)
-    found: dict[str, int | bytes] = {}
     for index in range(count):
         start = _flex_indirect(data, keys + index * key_step, key_step)
-        end = data.find(b"\0", start, start + 64)
-        if end < 0:
-            raise Damaged(f"a key at byte {start:,} without an end")
-        name = data[start:end].decode("ascii", "replace")
+        if data[start : start + len(key) + 1] != key + b"\0":
+            continue
         where, kind = values + index * step, data[values + count * step + index]
-        if kind >> 2 in (_FLEX_INT, _FLEX_UINT, _FLEX_BOOL):
-            found[name] = _flex_uint(data, where, step)
-        elif kind >> 2 in (_FLEX_STRING, _FLEX_BLOB):
-            at, size_step = _flex_indirect(data, where, step), 1 << (kind & 3)
-            size = _flex_uint(data, at - size_step, size_step)
-            if at + size > len(data):
-                raise Damaged(f"the value of key {name!r} has {size:,} bytes, which do not fit the data")
-            found[name] = data[at : at + size]
-    return found
+        if kind >> 2 not in (_FLEX_STRING, _FLEX_BLOB):
+            break
+        at, size_step = _flex_indirect(data, where, step), 1 << (kind & 3)
+        size = _flex_uint(data, at - size_step, size_step)
+        if at + size > len(data):
+            raise Damaged(f"the value of key {key.decode()!r} has {size:,} bytes, which do not fit the data")
+        return data[at : at + size]
+    raise Damaged(f"its options have no content under the key {key.decode()!r}")
 
 
 def _flex_uint(data: bytes, where: int, width: int) -> int:

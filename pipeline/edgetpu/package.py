@@ -7,12 +7,13 @@ The file is untrusted: every offset is checked, and counts that make no sense ar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline import tflite
 from pipeline.edgetpu import flatbuffer
-from pipeline.edgetpu.flatbuffer import Damaged, Table
+from pipeline.edgetpu.flatbuffer import Damaged, Table, Vector
 from pipeline.edgetpu.rules import CUSTOM_OP
 from pipeline.errors import ModelError
 from pipeline.tflite import Graph
@@ -125,7 +126,11 @@ def parse(content: bytes, graph: Graph) -> CompiledModel:
         model = Table.root(content, b"TFL3")
         subgraph = next(model.vector(2, 4).tables(1 << 20))
         operators = list(subgraph.vector(3, 4).tables(1 << 22))
-        return CompiledModel(graph, tuple(parse_package(operators[i].vector(5, 1).bytes(), i) for i in compiled))
+        options = [operators[i].vector(5, 1) for i in compiled]
+        _require_apart(options, len(content), "packages")
+        return CompiledModel(
+            graph, tuple(parse_package(vector.bytes(), i) for vector, i in zip(options, compiled, strict=True))
+        )
     except (Damaged, StopIteration) as error:
         raise ModelError(
             f"{graph.path}: the Edge TPU package in it is damaged: {error}.", hint="compile the model again."
@@ -134,21 +139,25 @@ def parse(content: bytes, graph: Graph) -> CompiledModel:
 
 def parse_package(options: bytes, op_index: int = 0) -> Package:
     """The package in the custom options of an op.  Raises:  Damaged: anything in it contradicts itself."""
-    content = flatbuffer.flex_map(options).get("4")
-    if not isinstance(content, bytes):
-        raise Damaged("its options have no key '4'")
-    package = Table.root(content, b"DWN1")
+    package = Table.root(flatbuffer.flex_bytes(options, b"4"), b"DWN1")
     if package.field(_PACKAGE["chips"]):
         raise Damaged("it is for several chips, which no Coral device has")
     serialized = package.vector(_PACKAGE["executables"], 1).bytes()
-    entries = Table.at(serialized, flatbuffer.follow(serialized, 0)).vector(0, 4)
-    executables = tuple(_executable(Table.at(e, flatbuffer.follow(e, 0))) for e in entries.texts(MAX_EXECUTABLES))
+    entries = Table.at(serialized, flatbuffer.follow(serialized, 0)).vector(0, 4).strings(MAX_EXECUTABLES)
+    _require_apart(entries, len(serialized), "executables")
+    executables = tuple(_executable(Table.at(e, flatbuffer.follow(e, 0))) for e in (v.bytes() for v in entries))
     if not any(e.kind != _KINDS[1] for e in executables):
         raise Damaged("it has no executable that computes")
     runtime = package.integer(_PACKAGE["runtime"])
     if not 0 <= runtime < 1000:
         raise Damaged(f"it asks for runtime version {runtime}")
     return Package(op_index, runtime, package.text(_PACKAGE["compiler"]), executables)
+
+
+def _require_apart(parts: Sequence[Vector], size: int, what: str) -> None:
+    """Refuse parts that share bytes: reading the same ones over and over would take forever."""
+    if sum(part.count for part in parts) > size:
+        raise Damaged(f"{len(parts):,} {what} that lie in each other")
 
 
 def _executable(table: Table) -> Executable:

@@ -8,13 +8,14 @@ and what a newer schema may hold in them is kept.
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipeline.edgetpu.flatbuffer import Damaged, Table
 from pipeline.errors import ModelError, UnsupportedError
 from pipeline.model import Array
-from pipeline.tflite import Graph
+from pipeline.tflite import MAX_RANK, Graph
 
 # Field types of the tables that are made anew, by field number: r is a reference, others as in the struct module.
 _MODEL = "IrrrrrrrQQ"
@@ -72,7 +73,7 @@ def dynamic_tensors(content: bytes, graph: Graph) -> frozenset[int]:
     try:
         subgraph = next(Table.root(content, b"TFL3").vector(2, 4).tables(1 << 10))
         tensors = enumerate(subgraph.vector(0, 4).tables(1 << 22))
-        return frozenset(index for index, tensor in tensors if min(tensor.vector(7, 4).ints(), default=0) < 0)
+        return frozenset(index for index, tensor in tensors if min(tensor.vector(7, 4).ints(MAX_RANK), default=0) < 0)
     except (Damaged, StopIteration) as error:
         raise ModelError(f"{graph.path}: damaged: {error}.", hint="convert the model again.") from error
 
@@ -107,7 +108,8 @@ def _rewrite(content: bytes, edit: Edit) -> bytes:
     if old.field(8) or old.field(9) or any(b.integer(1, "Q") > 1 or b.integer(2, "Q") > 1 for b in old_buffers):
         raise _Unknown("its weights lie outside of it, or at fixed places")
 
-    codes: dict[tuple[int, int], _New] = {}
+    codes: list[_New | int] = []
+    places: dict[tuple[int, int], int] = {}  # of an old code and a version among the new codes
     ops: list[_New | int] = []
     for index, raw in enumerate(old_ops):
         if index in edit.dropped:
@@ -116,11 +118,12 @@ def _rewrite(content: bytes, edit: Edit) -> bytes:
         if place >= len(old_codes):
             raise Damaged(f"op {index} names operator code {place}, which is not there")
         key = place, edit.versions.get(index, old_codes[place].integer(2, "i", 1))
-        if key not in codes:
-            codes[key] = _copy(old_codes[place], _CODE)
-            codes[key].fields[2] = key[1]
+        if key not in places:
+            places[key] = len(codes)
+            codes.append(_copy(old_codes[place], _CODE))
+            codes[-1].fields[2] = key[1]
         op = _copy(raw, _OPERATOR)
-        op.fields[0] = list(codes).index(key)
+        op.fields[0] = places[key]
         if raw.integer(9, "Q") > 1:
             raise _Unknown("a custom op's options lie at a fixed place")
         if index in edit.options:
@@ -143,7 +146,7 @@ def _rewrite(content: bytes, edit: Edit) -> bytes:
         tensors.append(tensor)
 
     vectors = {name: _New(entries=e) for name, e in (("ops", ops), ("tensors", tensors), ("buffers", buffers))}
-    model.fields |= {1: _New(entries=list(codes.values())), 2: _New(entries=[subgraph]), 4: vectors["buffers"]}
+    model.fields |= {1: _New(entries=codes), 2: _New(entries=[subgraph]), 4: vectors["buffers"]}
     subgraph.fields |= {0: vectors["tensors"], 3: vectors["ops"]}
     if edit.outputs is not None:
         subgraph.fields[2] = _New(data=struct.pack(f"<{len(edit.outputs)}i", *edit.outputs), width=4)
@@ -172,9 +175,9 @@ def _copy(table: Table, types: str) -> _New:
 def _assemble(content: bytes, model: _New) -> bytes:
     """Lay out what is new, front to back so that references lead forward, and put the old content behind it."""
     order: list[_New] = []
-    waiting = [model]
+    waiting = deque([model])
     while waiting:  # breadth first: who refers comes before what it refers to
-        new = waiting.pop(0)
+        new = waiting.popleft()
         order.append(new)
         waiting += [v for v in new.fields.values() if isinstance(v, _New)]
         waiting += [e for e in new.entries or () if isinstance(e, _New)]

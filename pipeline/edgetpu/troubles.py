@@ -48,7 +48,7 @@ COMPILER: tuple[Trouble, ...] = (
     Trouble(
         "unparsable",
         "Model could not be parsed",
-        r"could not be parsed|Could not open|Invalid argument: .*flatbuffer|not a (valid )?(flatbuffer|TFLite)",
+        r"could not be parsed|Could not open|Invalid argument: .{0,200}flatbuffer|not a (valid )?(flatbuffer|TFLite)",
         "the file is damaged, or is no TFLite model.",
         "`tensorflash inspect` says what is wrong with it; convert the model again.",
     ),

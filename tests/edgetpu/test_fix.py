@@ -19,6 +19,7 @@ from tests.edgetpu import ground_truth
 from tests.edgetpu.mixed_versions import dynamic_batch, mixed_versions
 from tests.edgetpu.mutation import mutated
 from tests.edgetpu.package_builder import compiled_model
+from tests.endless import many_signatures
 from tests.tflite_builder import TfliteBuilder
 
 
@@ -183,6 +184,29 @@ def test_a_tensors_name_cannot_become_a_command(tmp_path: Path) -> None:
     found = fix.fix_model(saved(tmp_path, model.build()), tmp_path / "fixed.tflite", samples=1)
     command = found.suggestions[-1].split(": ", 1)[1]
     assert shlex.split(command) == ["edgetpu_compiler", "-i", "a'; touch pwned; '"]
+
+
+def test_a_small_file_that_would_be_read_forever_is_refused() -> None:
+    content = many_signatures()
+    with pytest.raises(ModelError, match="5,000 entries"):
+        fix.plan(parse(content), content)
+
+
+def test_a_shape_that_doubles_itself_is_not_folded() -> None:
+    """Each CONCATENATION of a value with itself is small in the file, and twice as large in memory."""
+    model = TfliteBuilder()
+    x = model.input((1, 4, 4, 2), scale=0.05)
+    value = model.tensor((4,), dtype="int32")
+    model.op("SHAPE", [x], [value], out_type=2)
+    for power in range(3, 26):
+        twice = model.tensor((1 << power,), dtype="int32")
+        model.op("CONCATENATION", [value, value], [twice], axis=0)
+        value = twice
+    y = model.output((1, 4, 4, 2), scale=0.05)
+    model.op("RESHAPE", [x, value], [y])
+    content = model.build()
+    edit, _ = fix.plan(parse(content), content)
+    assert max((array.size for array in edit.constants.values()), default=0) <= 128
 
 
 def test_mutated_files_are_checked_and_rewritten_or_refused_and_nothing_else() -> None:

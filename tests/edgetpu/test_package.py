@@ -11,13 +11,14 @@ import pytest
 
 from pipeline import tflite
 from pipeline.edgetpu import inspection, package
-from pipeline.edgetpu.flatbuffer import Damaged, flex_map
+from pipeline.edgetpu.flatbuffer import Damaged, flex_bytes
 from pipeline.edgetpu.package import CompiledModel
 from pipeline.errors import ModelError
 from tests.edgetpu import ground_truth
 from tests.edgetpu.mixed_versions import mixed_versions
 from tests.edgetpu.mutation import mutated
 from tests.edgetpu.package_builder import CACHED, ExecutableSpec, LayerSpec, compiled_model, options
+from tests.endless import many_packages
 
 FULL = bool(os.environ.get("TENSORFLASH_FULL"))
 INPUTS = 1_000_000 if FULL else 5_000
@@ -119,9 +120,20 @@ def test_a_damaged_package_is_refused_by_what_is_wrong(content: bytes, message: 
     assert error.value.hint
 
 
-def test_a_key_without_an_end_is_refused() -> None:
+def test_a_map_without_the_key_is_refused() -> None:
+    with pytest.raises(Damaged, match="under the key '7'"):
+        flex_bytes(options(CACHED), b"7")
+    with pytest.raises(Damaged, match="under the key '5'"):  # there, but a number
+        flex_bytes(options(CACHED), b"5")
     with pytest.raises(Damaged):
-        flex_map(b"4" * 200 + options(CACHED)[-60:])
+        flex_bytes(b"4" * 200 + options(CACHED)[-60:], b"4")
+
+
+def test_a_small_file_that_would_be_read_forever_is_refused() -> None:
+    with pytest.raises(ModelError, match="2,000 packages that lie in each other"):
+        parse(many_packages(options(CACHED)))
+    with pytest.raises(ModelError, match="a name of 5,000 bytes"):
+        parse(compiled_model(options([ExecutableSpec(inputs=(LayerSpec("n" * 5_000),))])))
 
 
 class _Hang(Exception):
