@@ -44,6 +44,12 @@ def test_a_board_file_is_looked_for_beside_the_rig(tmp_path: Path) -> None:
         (DESK.replace("desk", "../desk"), "letters, digits"),
         (DESK + 'transport = "uart"', "only an emulated board has a transport"),
         ('[[place]]\nname = "a"\nboard = "qemu_cortex_m4"\ntransport = "air"', "fast or uart is needed"),
+        (DESK + 'flash = "flasher"', r"\{elf\} is missing, which stands for the image's path"),
+        (DESK + """flash = "flasher '{elf}\"""", "No closing quotation"),
+        (
+            '[[place]]\nname = "a"\nboard = "qemu_cortex_m4"\nflash = "flasher {elf}"',
+            "an emulated board that runs here is not flashed",
+        ),
         ('[[place]]\nname = "a"\nboard = "coral_usb"', "runs a bundle and no firmware"),
         (DESK + DESK, "two places have the name 'desk'"),
         (DESK + DESK.replace("desk", "shelf"), "several nucleo_f767zi: each needs a port or a serial_number"),
