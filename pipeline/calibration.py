@@ -1,16 +1,18 @@
 """Whether the data that int8 ranges were learnt from is like the data that the model meets.
 
-What is merely suspicious becomes a warning, a sentence that says what to do; what makes a model useless (no samples,
-NaN, constant data) is an error before, in pipeline.data.
+What is merely suspicious becomes a warning, a sentence that says what to do; what makes a model useless is an error,
+here if it shows in a layer's output, and in pipeline.data if it shows in the data (no samples, NaN, constant data).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from pipeline.data import Samples
+from pipeline.errors import DataError
 from pipeline.model import Array, TensorSpec
 from pipeline.tflite import Graph
 
@@ -53,14 +55,57 @@ def balance_warnings(described: dict[str, Any]) -> list[str]:
     return found
 
 
+def require_exercised(ranges: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse representative data that never reach a layer which the test set does reach.
+
+    Args:    ranges: of pipeline.sensitivity.ranges.
+    """
+    idle = [layer for layer in ranges if layer["low"] == layer["high"] and layer["test_low"] != layer["test_high"]]
+    if idle:
+        raise DataError(
+            "\n".join(
+                f"layer {layer['layer']}: its output is {layer['low']:g} for every representative sample, but "
+                f"{layer['test_low']:.4g} to {layer['test_high']:.4g} on the test set; no int8 range can be learnt."
+                for layer in idle
+            ),
+            hint="representative data that exercise every branch of the model: some samples of every class and kind.",
+        )
+
+
+def range_warnings(ranges: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Sentences on layers whose output is never anything else than one number, or leaves the calibrated range.
+
+    Args:    ranges: of pipeline.sensitivity.ranges.
+    """
+    found = [
+        f"layer {layer['layer']}: its output is {layer['low']:g} for every representative and every test sample: a "
+        "dead layer, to be trained again or left out."
+        for layer in ranges
+        if layer["low"] == layer["high"] == layer["test_low"] == layer["test_high"]
+    ]
+    clipped = sorted((layer for layer in ranges if layer["clipped"] > CLIPPED), key=lambda layer: -layer["clipped"])
+    for layer in clipped[:_NAMED]:
+        low, high = min(layer["low"], 0.0), max(layer["high"], 0.0)
+        over = max(layer["test_high"] - high, low - layer["test_low"]) / (high - low)
+        found.append(
+            f"layer {layer['layer']}: {100 * layer['clipped']:.1f} % of its values on the test set are clipped: they "
+            f"run from {layer['test_low']:.4g} to {layer['test_high']:.4g}, {100 * over:.0f} % of the range beyond "
+            f"what the representative data show ({layer['low']:.4g} to {layer['high']:.4g}). Take data that cover them."
+        )
+    if len(clipped) > _NAMED:
+        found.append(f"{len(clipped) - _NAMED} more layers have values beyond their calibrated range (report.json).")
+    return found
+
+
 def warnings(graph: Graph, spec: TensorSpec, x: Array) -> list[str]:
     """Sentences on inputs beyond the calibrated range, and on channels whose weights are all zero.
 
     Args:    spec: of the model's input. x: the test set, float32 [samples, ...].
     """
     found = []
-    if spec.dtype == "int8" and spec.scale > 0:
-        low, high = (spec.scale * (code - spec.zero_point) for code in (-128, 127))
+    if spec.scale > 0:
+        limits = np.iinfo(spec.dtype)
+        low, high = (spec.scale * (code - spec.zero_point) for code in (limits.min, limits.max))
         outside = float(np.mean((x < low - spec.scale) | (x > high + spec.scale)))
         if outside > CLIPPED:
             found.append(

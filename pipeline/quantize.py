@@ -4,7 +4,7 @@ Quantization-aware training is tensorflow-model-optimization's, which knows tf_k
 worker process, one task a process; the tasks' arguments are plain values, their results files:
 
     float   float.weights.h5, float.json (history, confusion matrix, frozen layers)
-    ptq     ptq.tflite, ptq.json (what pipeline.sensitivity found)
+    ptq     ptq.tflite, ptq.json (what pipeline.sensitivity found), ranges.json (of each layer, calibrated and tested)
     qat     qat.tflite, qat.json (history, answers of the float model that simulates int8, how each layer was trained),
             layers.npz (what each layer gives in the simulation, for the first samples of the test set)
 
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import convert, data, factory, keras_models, layer_patterns, qat, sensitivity
+from pipeline import calibration, convert, data, factory, keras_models, layer_patterns, qat, sensitivity
 from pipeline.errors import DataError, ModelError, RecipeError
 from pipeline.model import Array
 
@@ -58,6 +58,9 @@ def _ptq(arguments: Mapping[str, Any], out: Path, progress: Progress) -> dict[st
     model = _float_model(arguments)
     progress(0, 1)
     representative, test = _representative(dataset, arguments), _needed(dataset.test, "test")
+    ranges = sensitivity.ranges(model, representative, test.x)
+    calibration.require_exercised(ranges)
+    (out / "ranges.json").write_text(json.dumps(ranges, indent=2) + "\n", encoding="utf-8")
     convert.to_int8(model, representative, out / "ptq.tflite", **arguments["convert"])
     report = sensitivity.analyse(model, representative, test.x, test.y)
     (out / "ptq.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

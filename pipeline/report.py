@@ -184,6 +184,21 @@ class Sensitivity(TypedDict):
 
 
 @with_config(_CLOSED)
+class LayerRange(TypedDict):
+    """A layer's output in the float model: over the representative samples, and over the test set.
+
+    clipped: fraction of the test set's values beyond the calibrated range by more than a step.
+    """
+
+    layer: str
+    low: FiniteFloat
+    high: FiniteFloat
+    test_low: FiniteFloat
+    test_high: FiniteFloat
+    clipped: FiniteFloat
+
+
+@with_config(_CLOSED)
 class Quantization(TypedDict):
     """How the int8 model came about.
 
@@ -200,6 +215,7 @@ class Quantization(TypedDict):
     layers: NotRequired[Sequence[TrainedLayer]]
     agreement: NotRequired[Agreement | None]
     sensitivity: NotRequired[Sensitivity | None]
+    ranges: NotRequired[Sequence[LayerRange]]
     warnings: NotRequired[Sequence[str]]
 
 

@@ -8,7 +8,7 @@ normalization and the ReLU behind it) is one layer here, under the name of its l
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,21 @@ class _Unit:
     low: float = 0.0
     high: float = 0.0
     macs: float = 0.0
+
+
+@dataclass(eq=False)
+class _Range:
+    """Of all values that were seen, and how many of them were beyond given limits."""
+
+    low: float = math.inf
+    high: float = -math.inf
+    values: int = 0
+    beyond: int = 0
+
+    def widen(self, values: Array, low: float = -math.inf, high: float = math.inf) -> None:
+        self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
+        self.values += values.size
+        self.beyond += int(((values < low) | (values > high)).sum())
 
 
 @dataclass(eq=False)
@@ -103,15 +118,32 @@ class _Network:
                 kernel.assign(value)
         return np.concatenate(batches)
 
+    def observe(self, x: Array, see: Callable[[_Unit, Any], None]) -> None:
+        """Show the outputs of every unit, a batch at a time."""
+        by_node = {id(unit.node): unit for unit in self.units}
+        for first in range(0, len(x), self.batch):
+            self._pass(x[first : first + self.batch], {}, lambda node, made: see(by_node[node], made), by_node)
+
     def calibrate(self, x: Array) -> None:
         """Learn every output's range."""
-        for first in range(0, len(x), self.batch):
-            self._pass(x[first : first + self.batch], {}, learn={id(unit.node): unit for unit in self.units})
+        import tensorflow as tf
+
+        def learn(unit: _Unit, made: Any) -> None:
+            unit.low = min(unit.low, float(tf.reduce_min(made)))
+            unit.high = max(unit.high, float(tf.reduce_max(made)))
+
+        self.observe(x, learn)
         for unit in self.units:
             if unit.kinds[-1] == "Softmax":
                 unit.low, unit.high = 0.0, 255 / 256
 
-    def _pass(self, x: Array, quantized: Mapping[int, _Unit], learn: Mapping[int, _Unit] | None = None) -> Array:
+    def _pass(
+        self,
+        x: Array,
+        quantized: Mapping[int, _Unit],
+        see: Callable[[int, Any], None] | None = None,
+        seen: Collection[int] = (),
+    ) -> Array:
         import tensorflow as tf
 
         values: dict[int, Any] = {id(self.model.inputs[0]): tf.constant(x)}
@@ -127,10 +159,8 @@ class _Network:
             if id(node) in quantized:
                 unit = quantized[id(node)]
                 made = _int8_output(made, unit.low, unit.high)
-            if learn is not None and id(node) in learn:
-                unit = learn[id(node)]
-                unit.low = min(unit.low, float(tf.reduce_min(made)))
-                unit.high = max(unit.high, float(tf.reduce_max(made)))
+            if see is not None and id(node) in seen:
+                see(id(node), made)
             for tensor, result in zip(tf.nest.flatten(node.outputs), tf.nest.flatten(made), strict=True):
                 values[id(tensor)] = result
         answers: Array = values[id(self.model.outputs[0])].numpy()
@@ -190,6 +220,41 @@ def analyse(model: Any, representative: Array, x: Array, classes: Array) -> dict
         "reason": "",
         "layers": [{**layer, "suggestion": _suggestion(layer)} for layer in layers],
     }
+
+
+def ranges(model: Any, representative: Array, x: Array) -> list[dict[str, Any]]:
+    """What calibration sees of each layer's output, and what the test set has beyond it.
+
+    Args:    model: a flat tf_keras model. representative, x: float32 [samples, ...].
+    Returns: in the model's order: layer, low, high (over the representative samples), test_low, test_high, and clipped,
+             the fraction of the test set's values beyond the calibrated range by more than one of its 255 steps.
+    """
+    network = _Network(model)
+    units = {id(unit): unit for unit in network.units}
+    affordable = max(MIN_SAMPLES, int(BUDGET_MACS / max(sum(unit.macs for unit in network.units), 1.0)))
+    learned, tested = ({key: _Range() for key in units} for _ in range(2))
+
+    def learn(unit: _Unit, made: Any) -> None:
+        learned[id(unit)].widen(made.numpy())
+
+    def test(unit: _Unit, made: Any) -> None:
+        known = learned[id(unit)]
+        low, high = min(known.low, 0.0), max(known.high, 0.0)  # int8 has a code for 0
+        tested[id(unit)].widen(made.numpy(), low - (high - low) / 255, high + (high - low) / 255)
+
+    network.observe(representative, learn)
+    network.observe(x[:affordable], test)
+    return [
+        {
+            "layer": unit.name,
+            "low": learned[key].low,
+            "high": learned[key].high,
+            "test_low": tested[key].low,
+            "test_high": tested[key].high,
+            "clipped": tested[key].beyond / max(tested[key].values, 1),
+        }
+        for key, unit in units.items()
+    ]
 
 
 def _suggestion(layer: Mapping[str, Any]) -> str:

@@ -101,6 +101,7 @@ class Trained:
     ] = ()  # how QAT trained each: pipeline.qat.LayerTraining, and its LayerGap's LSBs
     agreement: Mapping[str, int] | None = None  # of int8 with its simulation: samples, same
     sensitivity: Mapping[str, Any] | None = None  # pipeline.sensitivity.analyse
+    ranges: Sequence[Mapping[str, Any]] = ()  # pipeline.sensitivity.ranges
     warnings: Sequence[str] = ()
     test: TestSet | None = None
     judge: str = ""
@@ -155,7 +156,7 @@ def train(
 
     inputs |= {
         "float": float_step.digest,
-        "code": inputs["code"] + _code("qat", "sensitivity", "convert", "audit", "tflite"),
+        "code": inputs["code"] + _code("qat", "sensitivity", "calibration", "convert", "audit", "tflite"),
     }
     folder = str(float_step.path.absolute())
     convert = _convert_options(recipe, one_dense_scale_for)
@@ -177,7 +178,12 @@ def train(
     gaps = {gap["layer"]: {key: gap[key] for key in ("max_lsb", "mean_lsb")} for gap in found["gaps"]}
     unknown = {"max_lsb": None, "mean_lsb": None}
     graph = tflite.read(model_step.path / f"{recipe.name}.tflite")
-    warnings = [*found["warnings"], *_dense_notes(graph, convert, one_dense_scale_for)]
+    ranges = _json(steps[2].path / "ranges.json")
+    warnings = [
+        *found["warnings"],
+        *_range_warnings(ranges, quantize.method),
+        *_dense_notes(graph, convert, one_dense_scale_for),
+    ]
     return Trained(
         model=tflite.quantized_model(graph),
         method=quantize.method,
@@ -187,6 +193,7 @@ def train(
         layers=[{**layer, **gaps.get(layer["name"], unknown)} for layer in qat_report["layers"]],
         agreement=found["agreement"],
         sensitivity=_json(steps[2].path / "ptq.json"),
+        ranges=ranges,
         warnings=warnings,
         test=test,
         judge=judge,
@@ -248,6 +255,7 @@ def quantization_report(trained: Trained, gate: Gate | None) -> dict[str, Any] |
         "layers": list(trained.layers),
         "agreement": trained.agreement,
         "sensitivity": trained.sensitivity,
+        "ranges": list(trained.ranges),
         "warnings": list(trained.warnings),
     }
 
@@ -282,9 +290,14 @@ def _dense_notes(graph: Graph, convert: Mapping[str, Any], libraries: Sequence[s
     if convert["per_channel_dense"] or not libraries or not any(op.name == "FULLY_CONNECTED" for op in graph.ops):
         return []
     return [
-        f"Dense layers have one weight scale for all outputs, because {' and '.join(libraries)} cannot compute with more; "
-        "another library or the runtime aot can (`convert: {per_channel_dense: true}`)."
+        f"Dense layers have one weight scale for all outputs, because {' and '.join(libraries)} cannot compute with "
+        "more; another library or the runtime aot can (`convert: {per_channel_dense: true}`)."
     ]
+
+
+def _range_warnings(ranges: Sequence[Mapping[str, Any]], method: str) -> list[str]:
+    """Where the test set leaves the calibrated ranges; qat learns ranges of its own, from all training data."""
+    return calibration.range_warnings(ranges) if method == "ptq" else []
 
 
 def _given(recipe: Recipe, path: Path, workspace: Workspace, progress: Progress) -> Trained:
@@ -514,9 +527,8 @@ def _plain(source: ModelSource) -> dict[str, str | None]:
     return {name: None if value is None else str(value) for name, value in paths.items()}
 
 
-def _json(path: Path) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return value
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _matrix(rows: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:

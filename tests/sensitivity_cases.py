@@ -68,6 +68,12 @@ def main(folder: Path) -> None:
     model.get_layer("scores").set_weights([scores, bias])
     analysed("wide output", model)
 
+    model = network()
+    before = [w.tolist() for w in model.get_weights()]
+    found = sensitivity.ranges(model, X[:40], np.concatenate([X[:40], 3 * X[40:]]))
+    results["bright test set"] = {"layers": found, "restored": before == [w.tolist() for w in model.get_weights()]}
+    results["same"] = {"layers": sensitivity.ranges(model, X, X), "restored": True}
+
     limit, sensitivity.BUDGET_MACS = sensitivity.BUDGET_MACS, 1e4
     analysed("too large", network())
     sensitivity.BUDGET_MACS = limit

@@ -1,8 +1,12 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
 from pipeline import calibration
 from pipeline.data import Samples
+from pipeline.errors import DataError
+from pipeline.model import TensorSpec
 from pipeline.tflite import Graph, quantized_model
 from tests.tflite_builder import TfliteBuilder
 
@@ -53,6 +57,42 @@ def test_test_data_in_other_units_is_a_warning() -> None:
     (warning,) = calibration.warnings(graph, quantized_model(graph).inputs[0], x)
     assert warning.startswith("99.5 % of the test set's values lie outside of -1 to 0.9922")
     assert "in the same units" in warning
+
+
+def ranged(layer: str, low: float, high: float, test_low: float, test_high: float, clipped: float) -> dict[str, Any]:
+    return {"layer": layer, "low": low, "high": high, "test_low": test_low, "test_high": test_high, "clipped": clipped}
+
+
+def test_a_layer_beyond_its_calibrated_range_is_a_warning_that_says_by_how_much() -> None:
+    fine, beyond = ranged("fine", 0, 6, 0, 5.9, 0), ranged("deep", -1, 4, -1.5, 9, 0.031)
+    (warning,) = calibration.range_warnings([fine, beyond])
+    assert "layer deep: 3.1 % of its values on the test set are clipped: they run from -1.5 to 9, 100 % of" in warning
+    many = [ranged(f"layer_{i}", 0, 1, 0, 2, 0.01 * i) for i in range(1, 9)]
+    found = calibration.range_warnings(many)
+    assert found[0].startswith("layer layer_8: 8.0 %") and found[-1].startswith("3 more layers") and len(found) == 6
+
+
+def test_a_layer_that_never_says_anything_is_a_warning() -> None:
+    (warning,) = calibration.range_warnings([ranged("gone", 0, 0, 0, 0, 0)])
+    assert "layer gone: its output is 0 for every representative and every test sample: a dead layer" in warning
+
+
+def test_a_branch_that_representative_data_never_exercise_is_refused_by_its_name() -> None:
+    calibration.require_exercised([ranged("gone", 0, 0, 0, 0, 0), ranged("fine", 0, 1, 0, 9, 0.5)])
+    with pytest.raises(
+        DataError, match=r"layer rare: its output is 0 for every representative sample, but 0 to 7"
+    ) as e:
+        calibration.require_exercised([ranged("fine", 0, 1, 0, 1, 0), ranged("rare", 0, 0, 0, 7, 0.2)])
+    assert "exercise every branch" in (e.value.hint or "")
+
+
+@pytest.mark.parametrize(("dtype", "zero_point"), [("uint8", 128), ("int8", 0)])
+def test_test_data_beyond_the_range_of_either_type_is_a_warning(dtype: str, zero_point: int) -> None:
+    spec = TensorSpec("x", (1, 4), dtype, 1 / 128, zero_point)
+    inside = np.linspace(-1, 0.99, 40).astype(np.float32).reshape(10, 4)
+    graph = convolution(np.ones((2, 1, 1, 1), np.int8))
+    assert calibration.warnings(graph, spec, inside) == []
+    assert len(calibration.warnings(graph, spec, inside + 1)) == 1
 
 
 def test_a_channel_of_zeros_is_a_warning_that_names_it() -> None:

@@ -77,3 +77,12 @@ def test_lost_answers_are_those_of_the_whole_model(results: dict[str, Any]) -> N
 def test_what_would_take_too_long_is_left_out_with_a_reason(results: dict[str, Any]) -> None:
     assert results["too large"]["layers"] == []
     assert "4 layers with 1,651 MACs take too long" in results["too large"]["reason"]
+
+
+def test_a_test_set_beyond_the_representative_data_shows_in_every_layer(results: dict[str, Any]) -> None:
+    assert all(layer["clipped"] == 0 for layer in layers(results, "same").values())
+    found = layers(results, "bright test set")
+    assert list(found) == ["first_relu", "second", "add_relu", "scores"]
+    for layer in found.values():
+        assert 0.01 < layer["clipped"] < 0.6
+        assert layer["test_high"] > layer["high"] > layer["low"] >= layer["test_low"]
