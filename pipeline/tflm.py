@@ -22,6 +22,7 @@ from pipeline.errors import ModelError, UnsupportedError
 from pipeline.golden import all_layers
 from pipeline.model import Export, KernelChoice
 from pipeline.rendering import render
+from pipeline.state import VARIABLE_OPS
 from pipeline.tflite import Graph, Op, quantized_model
 from pipeline.tflm_library import Library
 
@@ -140,7 +141,12 @@ def preflight(graph: Graph, library: Library | None = None) -> tuple[str, ...]:
     problems = [
         f"op {op.index} ({_op_name(op)}): TFLM has no kernel for it."
         for op in graph.ops
-        if op.name not in RESOLVER_METHODS
+        if op.name not in RESOLVER_METHODS and op.name not in VARIABLE_OPS
+    ]
+    problems += [
+        f"op {op.index} ({op.name}): the tflm runtime keeps no variables; --runtime aot does."
+        for op in graph.ops
+        if op.name in VARIABLE_OPS
     ]
     problems += [
         f"tensor {index} is {graph.tensor(index).dtype}, which cannot go in or out of the firmware."
@@ -292,7 +298,7 @@ def _choice(graph: Graph, op: Op) -> KernelChoice:
         op=op.name,
         kernel=f"tflite::Register_{op.name}",
         reason="TFLM's kernel, as the library that the project is built with has it",
-        output_shape=graph.tensor(op.outputs[0]).shape,
+        output_shape=graph.tensor(op.outputs[0]).shape if op.outputs else (),
         macs=graph_costs.macs(graph, op),
         weight_bytes=sum(tensor.bytes for tensor in graph_costs.weights(graph, op)),
     )

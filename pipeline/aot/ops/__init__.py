@@ -26,14 +26,19 @@ from pipeline.aot.ops.relu import lower_relu, lower_relu6
 from pipeline.aot.ops.resize import lower_resize_bilinear, lower_resize_nearest_neighbor
 from pipeline.aot.ops.shape import lower_expand_dims, lower_reshape, lower_squeeze
 from pipeline.aot.ops.softmax import lower_softmax
+from pipeline.aot.ops.svdf import lower_svdf
 from pipeline.aot.ops.transpose_conv import lower_transpose_conv
+from pipeline.aot.ops.unidirectional_sequence_lstm import lower_unidirectional_sequence_lstm
+from pipeline.aot.ops.variables import lower_assign_variable, lower_call_once, lower_read_variable, lower_var_handle
 from pipeline.aot.steps import Lowering
 
 LOWERINGS: dict[str, Lowering] = {
     "ABS": lower_abs,
     "ADD": lower_add,
+    "ASSIGN_VARIABLE": lower_assign_variable,
     "AVERAGE_POOL_2D": lower_average_pool_2d,
     "BATCH_MATMUL": lower_batch_matmul,
+    "CALL_ONCE": lower_call_once,
     "CONCATENATION": lower_concatenation,
     "CONV_2D": lower_conv_2d,
     "DEPTHWISE_CONV_2D": lower_depthwise_conv_2d,
@@ -51,6 +56,7 @@ LOWERINGS: dict[str, Lowering] = {
     "PAD": lower_pad,
     "PADV2": lower_pad,
     "QUANTIZE": lower_quantize,
+    "READ_VARIABLE": lower_read_variable,
     "RELU": lower_relu,
     "RELU6": lower_relu6,
     "RESHAPE": lower_reshape,
@@ -60,6 +66,9 @@ LOWERINGS: dict[str, Lowering] = {
     "SOFTMAX": lower_softmax,
     "SQUEEZE": lower_squeeze,
     "SUB": lower_sub,
+    "SVDF": lower_svdf,
     "TANH": lower_tanh,
     "TRANSPOSE_CONV": lower_transpose_conv,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": lower_unidirectional_sequence_lstm,
+    "VAR_HANDLE": lower_var_handle,
 }
