@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,16 +13,18 @@ import pytest
 from pipeline import audit, golden, interpreters, runtimes, tflite, vectors, verify
 from pipeline import verification as proof
 from pipeline.check import check_export
-from pipeline.devices import Device, open_device, ports
+from pipeline.devices import Device, is_flashable, open_device, ports
 from pipeline.devices.ports import AbsentError
 from pipeline.golden import Golden
 from pipeline.model import Export, Image, Inference
 from pipeline.rig import Place
+from pipeline.state import is_stateful
 from pipeline.tflite import Graph
 from pipeline.vectors import Vectors
 from pipeline.workspace import Workspace
 
 _SHOWN_BYTES = 4096
+_TRACED_BEFORE = 20  # samples that a model with state is traced through to reach the one that is wrong
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Bench:
     project: Path
     work: Path
     flashed: str | None = None
+    reached: tuple[Device | None, int] = (None, -1)
 
     @staticmethod
     def build(place: Place, request: Request, work: Path) -> Bench:
@@ -109,9 +112,24 @@ class Bench:
 
     @property
     def is_flashable(self) -> bool:
-        """Whether its build can be chosen here: not that of a board elsewhere, unless a command flashes it."""
-        is_here = self.place.port is None or (self.place.board.is_hardware and "://" not in self.place.port)
-        return is_here or self.place.flash is not None
+        """Whether its build can be chosen here."""
+        return is_flashable(self.place.board, self.place.port, self.place.flash)
+
+    def infer(self, device: Device, index: int) -> Inference:
+        """The device's answer to a sample; a model with state is led to it, from the last one or the first."""
+        first = index
+        if is_stateful(self.graph):
+            known, last = self.reached
+            first = last + 1
+            if known is not device or last >= index:
+                device.reset()
+                first = 0
+        self.reached = (None, -1)
+        for earlier in range(first, index):
+            device.infer(self.truth.vectors.sample(earlier))
+        answer = device.infer(self.truth.vectors.sample(index))
+        self.reached = (device, index)
+        return answer
 
     def is_right(self, index: int, answer: Inference) -> bool:
         """Whether an answer to this sample is the golden one, byte for byte."""
@@ -148,13 +166,17 @@ class Bench:
 
     def _where(self, index: int, answer: Inference) -> str:
         """The first layer that differs on one sample, where the trace build can be asked."""
-        if not self.is_flashable or self.request.golden_file is not None:
+        first_sample = 0 if is_stateful(self.graph) else index
+        if not self.is_flashable or self.request.golden_file is not None or index - first_sample > _TRACED_BEFORE:
             return "; its layers cannot be asked for here."
-        one = Vectors(tuple(array[index : index + 1] for array in self.truth.vectors.inputs), f"sample {index}")
-        right = golden.compute(self.export.model, one, self.export.layers, 1)
+        given = Vectors(
+            tuple(array[first_sample : index + 1] for array in self.truth.vectors.inputs), f"sample {index}"
+        )
+        right = golden.compute(self.export.model, given, self.export.layers, given.samples)
         with self.open("trace", count=False) as device:
-            traced = device.trace(one.sample(0), self.export.layers)
-        verdict = verify.compare(right, [answer], [replace(traced, count=None)], self.export.layers, self.graph)
+            device.reset()
+            traced = [device.trace(given.sample(i), self.export.layers) for i in range(given.samples)]
+        verdict = verify.compare(right, [*traced[:-1], answer], traced, self.export.layers, self.graph)
         first = verdict.first_divergence
         if first is None or verdict.layer_mismatches == 0:
             return "; in the trace build every layer is right."

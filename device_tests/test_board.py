@@ -37,7 +37,7 @@ def test_the_device_says_what_it_is_also_after_a_restart(bench: Bench, record_pr
 def test_every_answer_is_the_golden_one(bench: Bench, record_property: Record, pytestconfig: pytest.Config) -> None:
     samples = min(pytestconfig.getoption("samples"), bench.samples)
     with bench.open() as device:
-        answers = [device.infer(bench.truth.vectors.sample(index)) for index in range(samples)]
+        answers = [bench.infer(device, index) for index in range(samples)]
     bench.require_right(answers, record_property)
 
 
@@ -46,6 +46,7 @@ def test_every_layer_is_the_golden_one(bench: Bench, record_property: Record) ->
         pytest.skip("what runs at a remote port cannot be exchanged for the trace build")
     samples = min(bench.truth.layer_samples, bench.samples)
     with bench.open("trace", count=False) as device:
+        device.reset()
         answers = [device.trace(bench.truth.vectors.sample(index), bench.export.layers) for index in range(samples)]
     bench.require_right(answers, record_property)
     for index, answer in enumerate(answers):
@@ -60,10 +61,10 @@ def test_every_layer_is_the_golden_one(bench: Bench, record_property: Record) ->
 def test_a_long_soak_changes_nothing(bench: Bench, record_property: Record, pytestconfig: pytest.Config) -> None:
     soak = min(pytestconfig.getoption("soak"), bench.samples)
     with bench.open() as device:
-        answers = [device.infer(bench.truth.vectors.sample(0))]
+        answers = [bench.infer(device, 0)]
         stack = device.stack_bytes()
-        answers += [device.infer(bench.truth.vectors.sample(index)) for index in range(1, soak)]
-        again = device.infer(bench.truth.vectors.sample(0))
+        answers += [bench.infer(device, index) for index in range(1, soak)]
+        again = bench.infer(device, 0)
         deepest = device.stack_bytes()
     bench.require_right(answers, record_property)
     assert bench.is_right(0, again), "the first sample is answered otherwise at the end"
@@ -75,7 +76,7 @@ def test_a_long_soak_changes_nothing(bench: Bench, record_property: Record, pyte
 def test_the_limits_are_kept(bench: Bench, record_property: Record, pytestconfig: pytest.Config) -> None:
     board, image = bench.place.board, bench.images["release"]
     with bench.open() as device:
-        answer = device.infer(bench.truth.vectors.sample(0))
+        answer = bench.infer(device, 0)
         stack, arena, unit = device.stack_bytes(), device.arena_used_bytes(), device.count_unit
     record_property("limits", {
         "flash_bytes": image.flash_bytes, "ram_bytes": image.ram_bytes, "stack_bytes": stack,
@@ -93,7 +94,6 @@ def test_the_limits_are_kept(bench: Bench, record_property: Record, pytestconfig
 
 
 def test_bad_requests_are_refused_and_harmless(bench: Bench) -> None:
-    sample = bench.truth.vectors.sample(0)
     size = bench.export.model.inputs[0].bytes
     beyond = len(bench.export.model.inputs)
     with bench.open() as device:
@@ -110,11 +110,11 @@ def test_bad_requests_are_refused_and_harmless(bench: Bench) -> None:
             with pytest.raises(Refused) as refusal:
                 device.link.request(command, payload)
             assert refusal.value.status == status, str(refusal.value)
-        answer = device.infer(sample)
+        answer = bench.infer(device, 0)
         with pytest.raises(Refused) as refusal:
             device.link.request(Command.READ_OUTPUT, wire.READ.pack(0, 2**32 - 1, 1))
         assert refusal.value.status == Status.OUT_OF_RANGE
-        again = device.infer(sample)
+        again = bench.infer(device, 0)
     assert bench.is_right(0, answer) and bench.is_right(0, again)
 
 
@@ -133,7 +133,7 @@ def test_garbage_between_frames_is_harmless(bench: Bench, pytestconfig: pytest.C
         for index, piece in enumerate(garbage):
             device.link.stream.write(piece)
             index %= bench.samples
-            assert bench.is_right(index, device.infer(bench.truth.vectors.sample(index))), piece.hex()
+            assert bench.is_right(index, bench.infer(device, index)), piece.hex()
 
 
 def test_a_restart_in_the_middle_of_a_sample_forgets_it(bench: Bench) -> None:
@@ -145,7 +145,7 @@ def test_a_restart_in_the_middle_of_a_sample_forgets_it(bench: Bench) -> None:
             with pytest.raises(Refused) as refusal:
                 device.link.request(Command.INVOKE, b"\0")
             assert refusal.value.status == Status.INCOMPLETE
-            assert bench.is_right(0, device.infer(bench.truth.vectors.sample(0)))
+            assert bench.is_right(0, bench.infer(device, 0))
 
 
 def test_a_device_that_restarts_unasked_is_noticed_and_then_right(bench: Bench) -> None:
@@ -153,11 +153,11 @@ def test_a_device_that_restarts_unasked_is_noticed_and_then_right(bench: Bench) 
     with bench.open() as device:
         device.link.request(Command.RESET, bytes([wire.Reset.RESTART]))
         with pytest.raises(Refused) as refusal:
-            device.infer(bench.truth.vectors.sample(0))
+            bench.infer(device, 0)
         assert refusal.value.status == Status.NO_SESSION
         same = Device(device.link)
         assert same.identity == device.identity
-        assert bench.is_right(0, same.infer(bench.truth.vectors.sample(0)))
+        assert bench.is_right(0, bench.infer(same, 0))
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -171,7 +171,7 @@ def test_a_bad_line_gives_right_answers(
         asked = 0
         while asked < 10 or (line.injected < 3 and asked < 5000):
             index = asked % bench.samples
-            assert bench.is_right(index, device.infer(bench.truth.vectors.sample(index))), f"sample {index}"
+            assert bench.is_right(index, bench.infer(device, index)), f"sample {index}"
             asked += 1
     record_property("answers", asked)
     record_property("faults", line.injected)

@@ -3,15 +3,17 @@
 Converters leave float ops inside a model, or write a float model, without an error. So every tensor and op is looked
 at, for every runtime.
 
+int16 may be state, and SVDF's weights of time.
 May be float32 or uint8: a model input that only QUANTIZE reads, and a model output that DEQUANTIZE or QUANTIZE makes.
 """
 
 from __future__ import annotations
 
 from pipeline.errors import ModelError, UnsupportedError
+from pipeline.state import VARIABLE_OPS
 from pipeline.tflite import Graph, Op, Tensor
 
-_CONTROL_FLOW = frozenset({"IF", "WHILE", "CALL", "CALL_ONCE", "STABLEHLO_WHILE"})
+_CONTROL_FLOW = frozenset({"IF", "WHILE", "CALL", "STABLEHLO_WHILE"})
 _FLOATS = frozenset({"float32", "float16", "float64", "bfloat16"})
 _PLAIN = frozenset({"int8", "int4", "int32", "int64", "bool"})  # bool and plain integers: indices, sizes, masks
 
@@ -57,8 +59,10 @@ def _require_one_subgraph(graph: Graph) -> None:
     for op in graph.ops:
         if op.name in _CONTROL_FLOW:
             raise UnsupportedError(f"{graph.path}: {op.where()} is control flow; no runtime has it.", hint=hint)
-    if graph.subgraphs != 1:
-        raise UnsupportedError(f"{graph.path}: {graph.subgraphs} subgraphs; one is supported.", hint=hint)
+    if graph.subgraphs != 1 + len(graph.initializers):
+        raise UnsupportedError(
+            f"{graph.path}: {graph.subgraphs} subgraphs; one, and those that CALL_ONCE runs, are supported.", hint=hint
+        )
 
 
 def _require_static(graph: Graph) -> None:
@@ -87,11 +91,17 @@ def _require_quantized(graph: Graph) -> None:
         raise _float_error(graph, floats)
     for op in graph.ops:
         for index in (*op.inputs, *op.outputs):
-            if index < 0 or index in edges or graph.tensor(index).dtype in _PLAIN:
+            if index < 0 or index in edges or graph.tensor(index).dtype in _PLAIN or _is_state(op, graph.tensor(index)):
                 continue
             raise _dtype_error(graph, op, graph.tensor(index))
     if not any(graph.tensor(index).dtype == "int8" for op in graph.ops for index in (*op.inputs, *op.outputs)):
         raise ModelError(f"{graph.path}: no op works on int8.", hint=_FULL_INTEGER)
+
+
+def _is_state(op: Op, tensor: Tensor) -> bool:
+    if tensor.dtype == "int16":
+        return tensor.is_variable or (op.name == "SVDF" and tensor.is_constant)
+    return tensor.dtype == "resource" and op.name in VARIABLE_OPS
 
 
 def _edges(graph: Graph) -> set[int]:
@@ -123,6 +133,11 @@ def _float_error(graph: Graph, floats: list[tuple[Op, Tensor]]) -> ModelError:
         for index in (index for op in graph.ops for index in op.inputs)
     )
     where = f"{op.where()} works on {tensor.dtype}: {_name(tensor)}"
+    if any(op.name == "ASSIGN_VARIABLE" and graph.tensor(op.inputs[-1]).dtype in _FLOATS for op, _ in floats):
+        return ModelError(
+            f"{graph.path}: its variables are float. First {where}.",
+            hint="set converter._experimental_variable_quantization = True as well, which makes them int8.",
+        )
     if computed_int8:
         return ModelError(
             f"{graph.path}: a hybrid model: int8, but {len(ops)} of {len(graph.ops)} ops on float. First {where}.",

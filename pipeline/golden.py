@@ -200,10 +200,11 @@ def _same(path: Path, array: Array, samples: int) -> Array:
 
 
 def all_layers(graph: Graph) -> tuple[Layer, ...]:
-    """Every tensor that an op computes, in the file's order."""
+    """Every tensor that an op computes, in the file's order; handles of variables have no bytes to show."""
     return tuple(
         Layer(op.index, op.name, index, tensor.name, tensor.shape, tensor.dtype, tensor.bytes)
         for op in graph.ops
         for index in op.outputs
         for tensor in (graph.tensor(index),)
+        if tensor.dtype != "resource"
     )

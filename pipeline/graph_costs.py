@@ -17,6 +17,8 @@ def macs(graph: Graph, op: Op) -> int:
         CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED   output elements * weights that one output element reads
         TRANSPOSE_CONV                                input elements * out * h * w
         BATCH_MATMUL                                  output elements * length of the summed axis
+        SVDF                                          samples * filters * (inputs + memory)
+        UNIDIRECTIONAL_SEQUENCE_LSTM                  samples * steps * 4 * units * (inputs + units)
     """
     operands = [op.inputs[position] for position in _MACS.get(op.name, ()) if position < len(op.inputs)]
     if len(operands) != 2 or min(operands) < 0 or not op.outputs:
@@ -29,6 +31,10 @@ def macs(graph: Graph, op: Op) -> int:
         return math.prod(data) * math.prod(weights[:3])
     if op.name == "BATCH_MATMUL":
         return outputs * math.prod(data[-2:-1] if op.options.get("adj_x") else data[-1:])
+    if op.name == "SVDF":
+        return math.prod(data[:1]) * math.prod(weights[:1]) * (sum(data[1:]) + sum(weights[1:]))
+    if op.name == "UNIDIRECTIONAL_SEQUENCE_LSTM":
+        return math.prod(data[:2]) * 4 * math.prod(weights[:1]) * (sum(data[2:]) + sum(weights[1:]))
     return outputs * math.prod(weights[1:])
 
 
@@ -39,6 +45,8 @@ _MACS = {
     "FULLY_CONNECTED": (0, 1),
     "TRANSPOSE_CONV": (2, 1),
     "BATCH_MATMUL": (0, 1),
+    "SVDF": (0, 2),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": (0, 5),
 }
 
 

@@ -2,6 +2,7 @@
 
 Model files are untrusted. The flatbuffer is read with the generated accessors of the `tflite` package; every
 vector length is checked against the file's size before it is walked, and every reference before it is followed.
+Parts that many others refer to are read again for each of them, so what is read in all is bounded as well.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pipeline.model import Array, QuantizedModel, TensorSpec
 MAX_FILE_BYTES = 256 * 1024 * 1024
 MAX_RANK = 8
 MAX_ELEMENTS = 1 << 28
+MAX_SHARING = 8  # how often a file's bytes are read, on average; converters refer to few parts twice
 
 # TensorType of the TFLite schema. INT4 is stored packed, two codes a byte.
 DTYPES: dict[int, str] = {
@@ -108,8 +110,16 @@ class Op:
 
 
 @dataclass(frozen=True, eq=False)
+class Initializer:
+    """A subgraph that CALL_ONCE runs before the first inference. Indices in it name its own tensors."""
+
+    tensors: tuple[Tensor, ...]
+    ops: tuple[Op, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Graph:
-    """The main subgraph of a model."""
+    """The main subgraph of a model, and those that CALL_ONCE names, by number; `subgraphs` counts all there are."""
 
     path: Path
     sha256: str
@@ -120,6 +130,7 @@ class Graph:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     subgraphs: int
+    initializers: Mapping[int, Initializer]
 
     def tensor(self, index: int) -> Tensor:
         return self.tensors[index]
@@ -214,11 +225,20 @@ class _Reader:
         self.content = content
         self.path = path
         self.model = tflite.Model.GetRootAsModel(content, 0)
+        self.bytes_left = MAX_SHARING * len(content) + 65_536
+        self.buffers: dict[int, bytes] = {}
 
     def count(self, length: int, what: str, each_bytes: int = 1) -> int:
         if length < 0 or length * each_bytes > len(self.content):
             raise ModelError(f"damaged: {length:,} {what} in a file of {len(self.content):,} bytes.")
+        self.bytes_left -= length * each_bytes
+        if self.bytes_left < 0:
+            raise ModelError(f"damaged: its parts refer to each other so often that they make no sense ({what}).")
         return length
+
+    def text(self, raw: bytes | None, what: str) -> str:
+        self.count(len(raw or b""), what)
+        return "" if raw is None else raw.decode("utf-8", "replace")
 
     def graph(self) -> Graph:
         model = self.model
@@ -226,27 +246,46 @@ class _Reader:
             raise ModelError("it has no subgraph, so nothing to run.")
         self.count(model.OperatorCodesLength(), "operator codes", 4)
         self.count(model.BuffersLength(), "buffers", 4)
-        sub = model.Subgraphs(0)
+        tensors, ops, inputs, outputs = self.subgraph(0)
+        if not inputs or not outputs:
+            raise ModelError(f"{len(inputs)} inputs and {len(outputs)} outputs; at least one of each is needed.")
+        return Graph(
+            path=self.path,
+            sha256=hashlib.sha256(self.content).hexdigest(),
+            name=c_identifier(self.path.stem),
+            description=self.text(model.Description(), "bytes of description"),
+            tensors=tensors,
+            ops=ops,
+            inputs=inputs,
+            outputs=outputs,
+            subgraphs=model.SubgraphsLength(),
+            initializers=self.initializers(ops),
+        )
+
+    def subgraph(self, number: int) -> tuple[tuple[Tensor, ...], tuple[Op, ...], tuple[int, ...], tuple[int, ...]]:
+        """Tensors, ops, inputs and outputs."""
+        sub = self.model.Subgraphs(number)
         tensors = tuple(self.tensor(sub.Tensors(i), i) for i in range(self.count(sub.TensorsLength(), "tensors", 4)))
         ops = tuple(
             self.op(sub.Operators(i), i, len(tensors)) for i in range(self.count(sub.OperatorsLength(), "operators", 4))
         )
         inputs = self.indices(sub.InputsLength(), sub.Inputs, len(tensors), "model inputs")
         outputs = self.indices(sub.OutputsLength(), sub.Outputs, len(tensors), "model outputs")
-        if not inputs or not outputs:
-            raise ModelError(f"{len(inputs)} inputs and {len(outputs)} outputs; at least one of each is needed.")
         self.check_order(tensors, ops, inputs, outputs)
-        return Graph(
-            path=self.path,
-            sha256=hashlib.sha256(self.content).hexdigest(),
-            name=c_identifier(self.path.stem),
-            description=_text(model.Description()),
-            tensors=tensors,
-            ops=ops,
-            inputs=inputs,
-            outputs=outputs,
-            subgraphs=model.SubgraphsLength(),
-        )
+        return tensors, ops, inputs, outputs
+
+    def initializers(self, ops: Iterable[Op]) -> dict[int, Initializer]:
+        """The subgraphs that the main one's CALL_ONCE ops name. What those name in turn is not followed."""
+        found: dict[int, Initializer] = {}
+        for op in ops:
+            if op.name != "CALL_ONCE":
+                continue
+            number, count = int(op.options.get("init_subgraph_index", 0)), self.model.SubgraphsLength()
+            if not 1 <= number < count:
+                raise ModelError(f"{op.where()} names subgraph {number}; 1 to {count - 1} are there.")
+            if number not in found:
+                found[number] = Initializer(*self.subgraph(number)[:2])
+        return found
 
     def indices(self, length: int, get: Any, limit: int, what: str, optional: bool = False) -> tuple[int, ...]:
         result = tuple(int(get(i)) for i in range(self.count(length, what, 4)))
@@ -256,7 +295,7 @@ class _Reader:
         return result
 
     def tensor(self, raw: Any, index: int) -> Tensor:
-        name = _text(raw.Name()) or f"tensor_{index}"
+        name = self.text(raw.Name(), "bytes of names") or f"tensor_{index}"
         rank = self.count(raw.ShapeLength(), f"dimensions of tensor {index}", 4)
         if rank > MAX_RANK:
             raise ModelError(f"tensor {index} ({name}): rank {rank}, at most {MAX_RANK} is supported.")
@@ -290,9 +329,9 @@ class _Reader:
         count = self.count(quantization.ScaleLength(), f"scales of tensor {index}", 4)
         if count == 0:
             return empty
-        scales = np.array([quantization.Scale(i) for i in range(count)], np.float32)
+        scales = np.array(quantization.ScaleAsNumpy(), np.float32)
         zeros = self.count(quantization.ZeroPointLength(), f"zero points of tensor {index}", 8)
-        zero_points = np.array([quantization.ZeroPoint(i) for i in range(zeros)], np.int64)
+        zero_points = np.array(quantization.ZeroPointAsNumpy() if zeros else [], np.int64)
         if not np.all(np.isfinite(scales)) or np.any(scales < 0):
             raise ModelError(f"tensor {index} ({name}): a scale is not a finite number of at least 0.")
         if zeros == 0:
@@ -308,13 +347,10 @@ class _Reader:
         buffer_index = raw.Buffer()
         if not 0 <= buffer_index < self.model.BuffersLength():
             raise ModelError(f"tensor {index} ({name}): names buffer {buffer_index}, which is not there.")
-        buffer = self.model.Buffers(buffer_index)
-        length = self.count(buffer.DataLength(), f"bytes of buffer {buffer_index}")
+        content = self.buffer(buffer_index)
+        length = len(content)
         if length == 0:
             return None
-        content = buffer.DataAsNumpy().tobytes()
-        if len(content) != length:
-            raise ModelError(f"tensor {index} ({name}): its {length:,} bytes run past the end of the file.")
         elements = math.prod(shape)
         if dtype == "int4":
             if length != (elements + 1) // 2:
@@ -333,6 +369,17 @@ class _Reader:
         data.flags.writeable = False
         return data
 
+    def buffer(self, index: int) -> bytes:
+        """The bytes of a buffer; tensors may share one, and then share its copy."""
+        if index not in self.buffers:
+            buffer = self.model.Buffers(index)
+            length = self.count(buffer.DataLength(), f"bytes of buffer {index}")
+            content = buffer.DataAsNumpy().tobytes() if length else b""
+            if len(content) != length:
+                raise ModelError(f"damaged: the {length:,} bytes of buffer {index} run past the end of the file.")
+            self.buffers[index] = content
+        return self.buffers[index]
+
     def op(self, raw: Any, index: int, tensors: int) -> Op:
         code_index = raw.OpcodeIndex()
         if not 0 <= code_index < self.model.OperatorCodesLength():
@@ -347,7 +394,7 @@ class _Reader:
             inputs=self.indices(raw.InputsLength(), raw.Inputs, tensors, f"inputs of op {index}", optional=True),
             outputs=self.indices(raw.OutputsLength(), raw.Outputs, tensors, f"outputs of op {index}"),
             options=self.options(raw),
-            custom_code=_text(code.CustomCode()) if name == "CUSTOM" else "",
+            custom_code=self.text(code.CustomCode(), "bytes of names") if name == "CUSTOM" else "",
         )
 
     def options(self, raw: Any) -> dict[str, Any]:
@@ -364,10 +411,14 @@ class _Reader:
                 continue
             if f"{name}Length" in vars(options_type):
                 length = self.count(getattr(options, f"{name}Length")(), f"values of {kind}.{name}")
-                result[_snake_case(name)] = tuple(member(options, i) for i in range(length))
+                values = getattr(options, f"{name}AsNumpy")() if length else np.zeros(0, np.int32)
+                result[_snake_case(name)] = tuple(values.tolist())
             else:
                 value = member(options)
-                result[_snake_case(name)] = _NAME_OPTIONS.get(name, {}).get(value, value)
+                if isinstance(value, bytes):
+                    result[_snake_case(name)] = self.text(value, f"bytes of {kind}.{name}")
+                else:
+                    result[_snake_case(name)] = _NAME_OPTIONS.get(name, {}).get(value, value)
         return result
 
     @staticmethod
@@ -412,7 +463,3 @@ def _is_field(name: str, members: Mapping[str, Any]) -> bool:
 
 def _snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-
-
-def _text(raw: bytes | None) -> str:
-    return "" if raw is None else raw.decode("utf-8", "replace")

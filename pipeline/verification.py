@@ -25,6 +25,7 @@ from pipeline import (
     project,
     runtimes,
     tflite,
+    tflm_arena,
     tflm_library,
     tools,
     vectors,
@@ -33,7 +34,7 @@ from pipeline import (
 from pipeline import board as boards
 from pipeline.board import Board
 from pipeline.check import check_export
-from pipeline.devices import lab, open_device, ports
+from pipeline.devices import is_flashable, lab, open_device, ports
 from pipeline.golden import Golden
 from pipeline.model import Export, Image, Inference
 from pipeline.tflite import Graph
@@ -143,6 +144,17 @@ def verify_export(
         if target.is_hardware or address is not None or serial_number is not None:
             ports.find(target, port=address, serial_number=serial_number)
         truth = saved or golden_answers(workspace, export, given, golden.LAYER_SAMPLES, progress)
+        if export.runtime == "tflm" and is_flashable(target, address, flash):
+            export = tflm_arena.measure(
+                workspace,
+                export,
+                target,
+                progress,
+                transport=transport,
+                port=address,
+                serial_number=serial_number,
+                flash=flash,
+            )
         made = firmware(workspace, export, target, progress)
         images = made.images
         answers = ask(
@@ -311,6 +323,8 @@ def ask(
 ) -> Answers:
     """Let the device answer all samples, and its trace build the first `layer_samples` layer by layer.
 
+    Both begin with a reset and go through the samples in order, as the golden answers do: a model may have state.
+
     Args:    port, serial_number: which port a real board is on. A firmware that cannot be exchanged from here, because
              its port is remote, shows its layers if it is the trace build already. project: to flash a board from.
              flash: the command that flashes it instead.
@@ -330,19 +344,21 @@ def ask(
     )
     with reach(images["verify"]) as device:
         device.expect(export.model, export.runtime)
+        device.reset()
         for index in range(given.samples):
             progress(stage, index, given.samples)
             answered.append(device.infer(given.sample(index)))
         progress(stage, given.samples, given.samples)
         stack = device.stack_bytes()
         shows_layers = device.identity.trace_build
-    if port is not None and flash is None and not shows_layers and ("://" in port or not board.is_hardware):
+    if not shows_layers and not is_flashable(board, port, flash):
         layer_samples, profile = 0, False
     traced: list[Inference] = []
     if layer_samples and export.layers:
         stage = f"{board.id} layers"
         with reach(images["trace"], count=False) as device:
             device.expect(export.model, export.runtime)
+            device.reset()
             for index in range(min(layer_samples, given.samples)):
                 progress(stage, index, layer_samples)
                 traced.append(device.trace(given.sample(index), export.layers))
@@ -351,6 +367,7 @@ def ask(
     if profile and given.samples:
         with reach(images["trace"]) as device:
             device.expect(export.model, export.runtime)
+            device.reset()
             counts = device.profile(given.sample(0), export.layers) if device.count_unit else None
     return Answers(tuple(answered), tuple(traced), stack or None, counts)
 

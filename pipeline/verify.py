@@ -17,6 +17,7 @@ import numpy as np
 from pipeline import interpreters
 from pipeline.golden import Golden, all_layers
 from pipeline.model import Array, Divergence, Export, Image, Inference, Layer, QuantizedModel, Verdict
+from pipeline.state import is_stateful
 from pipeline.tflite import Graph
 
 
@@ -185,8 +186,7 @@ def cross_check(golden: Golden, model: QuantizedModel, graph: Graph) -> CrossChe
 
 
 def _first_difference(golden: Golden, model: QuantizedModel, graph: Graph, sample: int) -> OpDifference | None:
-    has_state = any(tensor.is_variable or tensor.dtype == "resource" for tensor in graph.tensors)
-    if has_state or not interpreters.has_tflm():
+    if is_stateful(graph) or not interpreters.has_tflm():
         return None
     inputs = [array[sample : sample + 1] for array in golden.vectors.inputs]
     layers = all_layers(graph)

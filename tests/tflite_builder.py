@@ -27,7 +27,7 @@ from pipeline.tflite import Graph
 
 _TYPES = {"float32": "FLOAT32", "int32": "INT32", "uint8": "UINT8", "int64": "INT64", "bool": "BOOL", "int16": "INT16",
           "int8": "INT8", "float16": "FLOAT16", "float64": "FLOAT64", "uint32": "UINT32", "uint16": "UINT16",
-          "uint64": "UINT64", "int4": "INT4"}  # fmt: skip
+          "uint64": "UINT64", "int4": "INT4", "resource": "RESOURCE"}  # fmt: skip
 
 _ENUMS = {
     "padding": schema.Padding,
@@ -52,11 +52,13 @@ _OPTIONS = {
     "MINIMUM": "MaximumMinimum",
     "PADV2": "PadV2",
     "BATCH_MATMUL": "BatchMatMul",
+    "SVDF": "SVDF",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": "UnidirectionalSequenceLSTM",
 }
 
 
 class TfliteBuilder:
-    """Collects tensors and ops of one subgraph; `build` gives the file's bytes."""
+    """Collects tensors and ops of one subgraph, and further ones; `build` gives the file's bytes."""
 
     def __init__(self, description: str = "made for a test") -> None:
         self._description = description
@@ -66,6 +68,14 @@ class TfliteBuilder:
         self._ops: list[Any] = []
         self._inputs: list[int] = []
         self._outputs: list[int] = []
+        self._further: list[TfliteBuilder] = []
+
+    def subgraph(self) -> TfliteBuilder:
+        """A further subgraph of the same file: the first one has number 1."""
+        further = TfliteBuilder()
+        further._buffers, further._codes = self._buffers, self._codes
+        self._further.append(further)
+        return further
 
     def tensor(
         self,
@@ -147,21 +157,24 @@ class TfliteBuilder:
 
     def build(self) -> bytes:
         """The .tflite file."""
-        subgraph = schema.SubGraphT()
-        subgraph.name = "main"
-        subgraph.tensors = self._tensors
-        subgraph.operators = self._ops
-        subgraph.inputs = np.array(self._inputs, np.int32)
-        subgraph.outputs = np.array(self._outputs, np.int32)
         model = schema.ModelT()
         model.version = 3
         model.description = self._description
         model.operatorCodes = self._codes
-        model.subgraphs = [subgraph]
+        model.subgraphs = [self._table("main"), *(further._table("further") for further in self._further)]
         model.buffers = self._buffers
         builder = flatbuffers.Builder(1024)
         builder.Finish(model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
+
+    def _table(self, name: str) -> Any:
+        subgraph = schema.SubGraphT()
+        subgraph.name = name
+        subgraph.tensors = self._tensors
+        subgraph.operators = self._ops
+        subgraph.inputs = np.array(self._inputs, np.int32)
+        subgraph.outputs = np.array(self._outputs, np.int32)
+        return subgraph
 
     def graph(self, name: str = "model") -> Graph:
         """The file, parsed by the project's own reader."""
@@ -190,5 +203,5 @@ def _options(table: Any, values: Mapping[str, Any]) -> Any:
         field = head + "".join(part.capitalize() for part in tail)
         if field not in vars(table):
             raise ValueError(f"{type(table).__name__} has no {key}; it has {sorted(vars(table))}")
-        setattr(table, field, getattr(_ENUMS[key], value) if isinstance(value, str) else value)
+        setattr(table, field, getattr(_ENUMS[key], value) if isinstance(value, str) and key in _ENUMS else value)
     return table

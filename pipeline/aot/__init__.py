@@ -65,7 +65,7 @@ def _choice(graph: Graph, planned: Plan, step: Step) -> KernelChoice:
         op=step.op.name,
         kernel=f"tflash_{step.kernel}" if step.kernel else "",
         reason=step.reason,
-        output_shape=graph.tensor(step.outputs[0]).shape,
+        output_shape=graph.tensor(step.outputs[0]).shape if step.outputs else (),
         macs=step.macs,
         weight_bytes=constants + constant_inputs,
     )

@@ -10,7 +10,7 @@ from importlib.resources import files as package_files
 import numpy as np
 
 from pipeline.aot.plan import Plan
-from pipeline.aot.steps import Constant, ParamValue, Ref, Scratch, Step
+from pipeline.aot.steps import Constant, ParamValue, Ref, Scratch, State, Step
 from pipeline.errors import UnsupportedError
 from pipeline.model import Array
 from pipeline.tflite import Graph, Tensor
@@ -127,10 +127,11 @@ class _Emitter:
             self.step(number, step)
         outputs = [self.pointer(i) for i in self.graph.outputs]
         inputs = [self.pointer(i) for i in self.graph.inputs]
+        reset = self.reset()
         kernels = sorted({s.kernel for s in self.plan.steps if s.kernel})
         files = {
             self.header_name: self.header(),
-            f"{self.name}.c": self.code(kernels, inputs, outputs),
+            f"{self.name}.c": self.code(kernels, inputs, outputs, reset),
             f"{self.name}_constants.h": self.constants_header(),
             f"{self.name}_constants.c": self.constants_code(),
         }
@@ -146,15 +147,12 @@ class _Emitter:
 
     def step(self, number: int, step: Step) -> None:
         op = step.op
-        shapes = " -> ".join(
-            "x".join(map(str, self.graph.tensor(i).shape)) or "1" for i in (step.inputs[0], step.outputs[0])
-        )
-        self.calls.append(
-            f"  /* op {op.index}, {comment_text(op.name)}, {shapes}: "
-            f"{comment_text(self.graph.tensor(step.outputs[0]).name)} */"
-        )
+        shown = [self.graph.tensor(i) for i in (*step.inputs[:1], *step.outputs[:1])]
+        shapes = " -> ".join("x".join(map(str, tensor.shape)) or "1" for tensor in shown)
+        what = f", {shapes}: {comment_text(shown[-1].name)}" if shown else ""
+        self.calls.append(f"  /* op {op.index}, {comment_text(op.name)}{what} */")
         if step.is_alias:
-            self.calls.append("  /* the same bytes, nothing to do */")
+            self.calls.append(f"  /* {'the same bytes, ' if step.outputs else ''}nothing to do */")
         else:
             self.call(number, step)
         for index in step.outputs:
@@ -177,7 +175,13 @@ class _Emitter:
             arguments.append(f"inputs_{number}")
         else:
             arguments += [self.typed_pointer(i, "const ") for i in step.inputs]
-        arguments += [self.typed_pointer(i, "") for i in step.outputs]
+        arguments += [self.state_pointer(state) for state in step.state]
+        if step.output_array:
+            pointers = ", ".join(self.pointer(i) for i in step.outputs)
+            self.calls.append(f"  void *const outputs_{number}[] = {{{pointers}}};")
+            arguments.append(f"outputs_{number}")
+        else:
+            arguments += [self.typed_pointer(i, "") for i in step.outputs]
         self.calls.append(f"  tflash_{step.kernel}({', '.join(arguments)});")
 
     def value(self, number: int, value: ParamValue, refs: Mapping[str, str]) -> str:
@@ -209,6 +213,23 @@ class _Emitter:
             return self.pointer(index)
         return f"({qualifier}{c_type(self.graph.tensor(index))} *)(void *)({self.pointer(index)})"
 
+    def state_pointer(self, state: State) -> str:
+        offset, _ = self.plan.state[state.key]
+        return f"({C_TYPES[str(state.initial.dtype)]} *)(void *)(arena + {offset})"
+
+    def reset(self) -> list[str]:
+        """C statements that give all state its initial value."""
+        lines = []
+        for number, (offset, state) in enumerate(self.plan.state.values()):
+            content = state.initial.tobytes()
+            if content == content[:1] * len(content):
+                source = f"memset(arena + {offset}, {content[0]}, {len(content)}u)"
+            else:
+                constant = self.constants.add(f"state_{number}", state.initial, is_weight=False)
+                source = f"memcpy(arena + {offset}, {constant}, {len(content)}u)"
+            lines.append(f"  {source}; /* {comment_text(state.name)} */\n")
+        return lines
+
     # Files
 
     def header(self) -> str:
@@ -233,6 +254,7 @@ class _Emitter:
             "",
             f"extern const struct tflash_model {self.symbol};",
             "",
+            *(["/* Makes the model ready, and gives all state its initial value. */"] if self.plan.state else []),
             f"int {self.name}_init(void);",
             f"int {self.name}_invoke(void);",
             f"void *{self.name}_input(uint8_t index);",
@@ -247,20 +269,21 @@ class _Emitter:
         ]
         return "\n".join(lines)
 
-    def code(self, kernels: Sequence[str], inputs: Sequence[str], outputs: Sequence[str]) -> str:
+    def code(self, kernels: Sequence[str], inputs: Sequence[str], outputs: Sequence[str], reset: Sequence[str]) -> str:
         upper = self.name.upper()
         kernel_includes = "".join(f'#include "kernels/{k}.h"\n' for k in kernels)
         body = "\n".join(self.calls)
+        string_include = "#include <string.h>\n\n" if reset else ""
         return f"""{self.banner()}#include "{self.header_name}"
 
-#include "{self.name}_constants.h"
+{string_include}#include "{self.name}_constants.h"
 {kernel_includes}
 {self.plan_table()}
 static _Alignas(16) uint8_t arena[{upper}_ARENA_BYTES];
 
 {chr(10).join(self.params)}
 int {self.name}_init(void) {{
-  return TFLASH_OK;
+{"".join(reset)}  return TFLASH_OK;
 }}
 
 int {self.name}_invoke(void) {{

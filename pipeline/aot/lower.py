@@ -28,5 +28,5 @@ def lower(graph: Graph, core: Core = PORTABLE) -> tuple[Step, ...]:
         except UnsupportedError as error:
             problems.append(error)
     if problems:
-        raise UnsupportedError("\n".join(p.message for p in problems), hint=problems[0].hint)
+        raise UnsupportedError("\n".join(dict.fromkeys(p.message for p in problems)), hint=problems[0].hint)
     return tuple(steps)

@@ -2,7 +2,8 @@
 
 Lifetimes are exact: a tensor lives from the step that writes it to the last step that reads it; model inputs live
 from before the first step, model outputs to after the last. Steps that only rename bytes share their input's memory,
-and a step may write over an input that dies with it when its kernel allows.
+and a step may write over an input that dies with it when its kernel allows. State lives always, so that nothing else
+is put into its place.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.aot.steps import Step, refuse
+from pipeline.aot.steps import State, Step, refuse
 from pipeline.model import ArenaSlot
 from pipeline.tflite import Graph
 
@@ -38,6 +39,7 @@ class Plan:
     home:     tensor index -> arena offset, of every computed tensor and model input.
     constant: tensor index -> the constant tensor whose bytes it shares, of constants and of what is renamed from one.
     scratch:  step number -> arena offset of its scratch memory.
+    state:    State.key -> arena offset and what is there, in the order of first use.
     lower_bound: the largest sum of bytes in use during one step: no arena can be smaller.
     """
 
@@ -45,6 +47,7 @@ class Plan:
     home: Mapping[int, int]
     constant: Mapping[int, int]
     scratch: Mapping[int, int]
+    state: Mapping[str, tuple[int, State]]
     slots: tuple[ArenaSlot, ...]
     arena_bytes: int
     lower_bound: int
@@ -54,7 +57,7 @@ def plan(graph: Graph, steps: Sequence[Step], guard_bytes: int = 0) -> Plan:
     """Place all tensors of the lowered graph.
 
     Args:    guard_bytes: unused bytes kept around every block, for tests that look for stray writes.
-    Raises:  UnsupportedError: a tensor keeps state between inferences.
+    Raises:  UnsupportedError: an op without state of its own uses a tensor that keeps it.
     """
     root, constant = _shared_memory(graph, steps)
     blocks: dict[int, Block] = {}
@@ -67,8 +70,14 @@ def plan(graph: Graph, steps: Sequence[Step], guard_bytes: int = 0) -> Plan:
         for number, step in enumerate(steps)
         if step.scratch_bytes
     }
-    keys: list[tuple[str, int]] = [("tensor", t) for t in blocks] + [("scratch", n) for n in scratch]
-    everything = [*blocks.values(), *scratch.values()]
+    states: dict[str, State] = {}
+    for step in steps:
+        for state in step.state:
+            states.setdefault(state.key, state)
+    kept = [Block(f"state of {s.name}", s.initial.nbytes, -1, len(steps)) for s in states.values()]
+    keys: list[tuple[str, int | str]] = [("tensor", t) for t in blocks]
+    keys += [("scratch", n) for n in scratch] + [("state", key) for key in states]
+    everything = [*blocks.values(), *scratch.values(), *kept]
     offsets = place(everything, guard_bytes)
     by_key = dict(zip(keys, offsets, strict=True))
     return Plan(
@@ -76,6 +85,7 @@ def plan(graph: Graph, steps: Sequence[Step], guard_bytes: int = 0) -> Plan:
         home={t: by_key["tensor", r] for t, r in root.items()},
         constant=constant,
         scratch={n: by_key["scratch", n] for n in scratch},
+        state={key: (by_key["state", key], state) for key, state in states.items()},
         slots=tuple(
             ArenaSlot(block.name, offset, block.bytes, block.first, block.last)
             for block, offset in zip(everything, offsets, strict=True)
@@ -95,7 +105,9 @@ def _shared_memory(graph: Graph, steps: Sequence[Step]) -> tuple[dict[int, int],
         tensor = graph.tensor(index)
         if tensor.is_variable:
             op = next((s.op for s in steps if index in s.inputs), steps[0].op)
-            raise refuse(op, f"{tensor.name} keeps state between inferences, which the aot runtime cannot do yet.")
+            raise refuse(
+                op, f"{tensor.name} keeps state between inferences; SVDF and UNIDIRECTIONAL_SEQUENCE_LSTM can use such."
+            )
         if tensor.is_constant:
             constant[index] = index
     root.update((index, index) for index in graph.inputs if index not in constant)
@@ -104,6 +116,8 @@ def _shared_memory(graph: Graph, steps: Sequence[Step]) -> tuple[dict[int, int],
         for index in step.inputs:
             last_use[index] = max(last_use.get(index, -1), number)
     for number, step in enumerate(steps):
+        if not step.outputs:
+            continue
         source = step.inputs[0] if step.is_alias else _taken_over(graph, step, number, root, last_use)
         for index in step.outputs:
             if source is not None and source in constant:

@@ -54,21 +54,35 @@ class Scratch:
     """A parameter that points to the step's scratch memory in the arena."""
 
 
+@dataclass(frozen=True, eq=False)
+class State:
+    """Arena memory that keeps its bytes from one inference to the next: nothing else is ever put there.
+
+    key: steps that name the same one share it. initial: its value whenever the model is made ready, in its dtype.
+    """
+
+    key: str
+    name: str
+    initial: Array
+
+
 ParamValue = int | float | Ref | Scratch | None | tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One kernel call: `function(&params, input 0, .., input n, output 0, .., output m)`.
+    """One kernel call: `function(&params, inputs.., state.., outputs..)`.
 
     kernel:    the file stem under firmware/kernels ("conv_2d_s8"): <kernel>.c and <kernel>.h; the function is
                tflash_<kernel>, its parameters are a `struct tflash_<kernel>_params`.
-               "" for a step that only renames bytes: its output lives where its input does.
+               "" for a step that only renames bytes: its output lives where its input does; or has nothing to do.
     inputs:    tensor indices passed as pointers, in order. Constants among them go to flash as they are.
     outputs:   tensor indices passed as pointers, in order.
+    state:     what it reads and writes in memory of its own, passed as pointers, in order.
     params:    field name -> value, in the struct's order. float is written as the shortest exact float32.
     scratch_bytes: scratch memory in the arena, aligned to 8, during this step only.
     in_place:  index into `inputs` of an input whose memory the output may take over when it dies here, or None.
+    input_array, output_array: the inputs or the outputs are passed as one array of pointers.
     """
 
     op: Op
@@ -80,7 +94,9 @@ class Step:
     constants: tuple[Constant, ...] = ()
     scratch_bytes: int = 0
     in_place: int | None = None
+    state: tuple[State, ...] = ()
     input_array: bool = False
+    output_array: bool = False
     macs: int = 0
 
     @property

@@ -1,4 +1,7 @@
-"""Runs TFLM on the models of a folder; see `tflm_outputs` in batch.py. Started as a process of its own."""
+"""Runs TFLM on the models of a folder; see `tflm_outputs` in batch.py. Started as a process of its own.
+
+State goes on from one sample of a model to the next, as in the programs that are compared.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,6 @@ def main(folder: Path) -> None:
                 samples = sorted({int(key.split("_")[0]) for key in arrays.files})
                 inputs = 1 + max(int(key.split("_")[1]) for key in arrays.files)
                 for sample in samples:
-                    interpreter.reset()
                     for index in range(inputs):
                         interpreter.set_input(arrays[f"{sample}_{index}"], index)
                     interpreter.invoke()

@@ -13,7 +13,7 @@ _CHANNEL_AXIS = 0
 
 
 def lower_transpose_conv(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of tflash_transpose_conv_s8. The output's shape is the tensor's; input 0, which repeats it, is not read."""
+    """One call of tflash_transpose_conv_s8. Input 0 is not read: it repeats the shape of the output tensor."""
     if len(op.inputs) not in (3, 4):
         raise refuse(op, f"{len(op.inputs)} inputs; the output's shape, weights, input and perhaps a bias are needed.")
     layer = operands(graph, replace(op, inputs=(op.inputs[2], op.inputs[1], *op.inputs[3:])), _CHANNEL_AXIS, rank=4)
