@@ -39,6 +39,7 @@ from pipeline import (
     report,
     runtimes,
     tflite,
+    tflm_arena,
     tflm_library,
     tools,
     training,
@@ -221,6 +222,8 @@ class _Proof:
         truth = self._golden(export)
         if self.last < STAGES.index("build"):
             return {}
+        if export.runtime == "tflm" and self.last >= STAGES.index("verify"):
+            export = tflm_arena.measure(self.workspace, export, board, self.progress)
         made = firmware(self.workspace, export, board, self.progress)
         self.steps.append(made.step)
         if self.last < STAGES.index("verify"):

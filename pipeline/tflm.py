@@ -6,6 +6,7 @@ The TFLM library itself is not part of it: a project gets it from its framework,
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 from pipeline import __version__, graph_costs, interpreters, vectors
 from pipeline.aot.emit import (
@@ -183,7 +184,8 @@ def _scales(graph: Graph, op: Op) -> tuple[float, ...]:
 
 
 def export(graph: Graph, board: Board | None = None, library: Library | None = None) -> Export:
-    """Write the model for TFLM: <name>.h and .cc (struct tflash_model), <name>_model_data.h and .cc (the C array).
+    """Write the model for TFLM: <name>.h and .cc (struct tflash_model), <name>_model_data.h and .cc (the C array),
+    <name>_arena.h (one constant, as this host measures it; with_arena writes another).
 
     Args:    library: that the project is built with; None: the project has one of its own, of the newest generation.
     Raises:  UnsupportedError: TFLM or the library lacks an op, or would compute it wrongly. ModelError: TFLM cannot
@@ -214,9 +216,7 @@ def export(graph: Graph, board: Board | None = None, library: Library | None = N
         "methods": sorted({RESOLVER_METHODS[op.name] for op in graph.ops}),
         "layers": shown,
         "api": 2 if library is None else library.api,
-        "arena_bytes": arena.bytes,
-        "trace_arena_bytes": arena.trace_bytes,
-        "measured_with": f"{arena.package} {comment_text(arena.version)}",
+        "trace_bytes": arena.trace_bytes - arena.bytes,
         "tensor_macros": [
             "\n".join(tensor_macros(f"{upper}_{kind}_{position}", graph.tensor(index)))
             for kind, indices in (("INPUT", graph.inputs), ("OUTPUT", graph.outputs))
@@ -228,7 +228,7 @@ def export(graph: Graph, board: Board | None = None, library: Library | None = N
         "output_count": len(graph.outputs),
     }
     weights = {tensor.index: tensor for op in graph.ops for tensor in graph_costs.weights(graph, op)}
-    return Export(
+    exported = Export(
         runtime="tflm",
         model=model,
         symbol=model_symbol(name),
@@ -248,11 +248,31 @@ def export(graph: Graph, board: Board | None = None, library: Library | None = N
         layers=shown,
         language="c++",
         lib_deps=() if library is None else (library.dependency,),
-        notes=(
-            _library_note(library, name),
-            f"The arena is the smallest with which {arena.package} {arena.version} runs the model on a 64-bit host; "
-            "optimized kernels of a library may need more.",
-        ),
+        notes=(_library_note(library, name),),
+    )
+    measured = (
+        f"The smallest arena with which {arena.package} {comment_text(arena.version)} runs the model on a 64-bit host; "
+        "optimized kernels may need more."
+    )
+    return with_arena(exported, arena.bytes, measured)
+
+
+def with_arena(export: Export, arena_bytes: int, said: str) -> Export:
+    """The export with this arena's size in <name>_arena.h, and what is said of it there and in its notes."""
+    name = export.model.name
+    values = {
+        "banner": export.files[export.header].decode().partition("*/")[0] + "*/",
+        "name": name,
+        "upper": name.upper(),
+        "said": said,
+        "arena_bytes": arena_bytes,
+    }
+    return replace(
+        export,
+        files={**export.files, f"{name}_arena.h": render("tflm/arena.h.j2", values)},
+        arena_bytes=arena_bytes,
+        arena_lower_bound=min(arena_bytes, export.arena_lower_bound),
+        notes=(export.notes[0], said),
     )
 
 

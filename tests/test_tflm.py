@@ -103,8 +103,9 @@ def test_the_arena_of_a_published_model_was_measured(model_zoo: Path):
     export = tflm.export(graph)
     activations = max(graph.tensor(op.inputs[0]).bytes + graph.tensor(op.outputs[0]).bytes for op in graph.ops)
     assert activations < export.arena_bytes < 2 * activations
-    assert f"_ARENA_BYTES {export.arena_bytes}u" in export.files["kws_ref_model.h"].decode()
-    assert "tflite-micro" in export.files["kws_ref_model.h"].decode()
+    header = export.files["kws_ref_model_arena.h"].decode()
+    assert f"_ARENA_BYTES {export.arena_bytes}u" in header
+    assert "tflite-micro" in header
 
 
 @needs_compiler

@@ -17,7 +17,7 @@ from pipeline.devices.process import open_pipes
 from pipeline.errors import DeviceError, RequestError
 from pipeline.model import Image
 
-__all__ = ["TRANSPORTS", "Device", "FrameLink", "open_device"]
+__all__ = ["TRANSPORTS", "Device", "FrameLink", "is_flashable", "open_device"]
 
 TRANSPORTS = ("fast", "uart")
 
@@ -84,6 +84,11 @@ def open_device(
                     hint="build the firmware for this board.",
                 )
             yield device
+
+
+def is_flashable(board: Board, port: str | None, flash: str | None) -> bool:
+    """Whether open_device puts the image there: not on a board elsewhere, unless a command flashes it."""
+    return flash is not None or port is None or (board.is_hardware and "://" not in port)
 
 
 def _start(board: Board, image: Image, transport: str, folder: Path, log: IO[bytes], *, count: bool) -> ByteStream:

@@ -5,6 +5,7 @@
 
 #include <new>
 
+#include "tiny_net_arena.h"
 #include "tiny_net_model_data.h"
 #include "tensorflow/lite/micro/micro_interpreter.h"
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
@@ -30,7 +31,13 @@ namespace {
 
 using Resolver = tflite::MicroMutableOpResolver<2>;
 
-alignas(16) uint8_t arena[TINY_NET_ARENA_BYTES];
+#ifdef TFLASH_TRACE
+constexpr uint32_t trace_bytes = 592u; /* to keep all tensors */
+#else
+constexpr uint32_t trace_bytes = 0u;
+#endif
+
+alignas(16) uint8_t arena[TINY_NET_ARENA_BYTES + trace_bytes];
 alignas(Resolver) uint8_t resolver_memory[sizeof(Resolver)];
 alignas(tflite::MicroInterpreter) uint8_t interpreter_memory[sizeof(tflite::MicroInterpreter)];
 tflite::MicroInterpreter *interpreter = nullptr;
@@ -136,7 +143,7 @@ const struct tflash_model tiny_net_model = {
     "tiny_net",
     "tflm",
     {0x5f, 0xc3, 0xa7, 0xef, 0x29, 0x54, 0xd1, 0x7a, 0xd1, 0xca, 0x22, 0xe9, 0xff, 0xbd, 0x78, 0x3d, 0x32, 0x7f, 0x00, 0xeb, 0x6e, 0x11, 0x1e, 0x52, 0xa2, 0x8a, 0x79, 0x5f, 0x20, 0xc4, 0x3c, 0x14},
-    TINY_NET_ARENA_BYTES,
+    sizeof arena,
     3,
     2,
     2,

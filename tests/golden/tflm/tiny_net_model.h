@@ -10,17 +10,6 @@
 extern "C" {
 #endif
 
-/* Measured with tflite-micro 1.2.3 on a 64-bit host; a trace build keeps all tensors.
- * A 32-bit core with TFLM's reference kernels needs less, optimized kernels may need more: if tiny_net_init()
- * fails, define a larger one. tiny_net_model.arena_used_bytes() tells what was taken. */
-#ifndef TINY_NET_ARENA_BYTES
-#ifdef TFLASH_TRACE
-#define TINY_NET_ARENA_BYTES 2048u
-#else
-#define TINY_NET_ARENA_BYTES 1456u
-#endif
-#endif
-
 /* left: int8 [1, 4] */
 #define TINY_NET_INPUT_0_ELEMENTS 4u
 #define TINY_NET_INPUT_0_BYTES 4u

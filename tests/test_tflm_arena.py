@@ -1,0 +1,71 @@
+"""The arena that a target measures itself: with a library that stands in for TFLM, on an emulated core."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import board, interpreters, tflite, tflm, tflm_arena, tflm_library
+from pipeline.errors import DeviceError
+from pipeline.model import Export
+from pipeline.workspace import Workspace
+from tests.tflite_builder import TfliteBuilder
+
+LIBRARY = Path(__file__).with_name("tflm_stand_in")
+TAKEN_BYTES = 5000  # as in its micro_interpreter.h
+BOARD = board.load("qemu_cortex_m4")
+
+
+def exported(folder: Path, monkeypatch: pytest.MonkeyPatch, host_bytes: int) -> Export:
+    """One FULLY_CONNECTED for the stand-in, of which a host has measured an arena of host_bytes."""
+    size = interpreters.ArenaSize(host_bytes, host_bytes + 512, "tflite-micro", "1.2.3")
+    monkeypatch.setattr(interpreters, "tflm_arena", lambda model, inputs: size)
+    builder = TfliteBuilder()
+    x, y = builder.input((1, 4), scale=0.1), builder.output((1, 3), scale=0.3)
+    weights = builder.constant(np.ones((3, 4), np.int8), scale=0.5)
+    builder.op("FULLY_CONNECTED", [x, weights, -1], [y])
+    (folder / "net.tflite").write_bytes(builder.build())
+    return tflm.export(tflite.read(folder / "net.tflite"), BOARD, tflm_library.choose(BOARD, str(LIBRARY)))
+
+
+def measure(export: Export, folder: Path) -> tuple[Export, list[str]]:
+    stages: list[str] = []
+    with Workspace(folder / "work") as workspace:
+        found = tflm_arena.measure(workspace, export, BOARD, lambda stage, done, total: stages.append(stage))
+    return found, stages
+
+
+@pytest.mark.emulated
+def test_the_target_says_how_much_it_takes_and_the_constant_is_written_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = exported(tmp_path, monkeypatch, 3000)  # too little: an optimized kernel wants more than the host's
+    found, stages = measure(export, tmp_path)
+    # 5256 bytes do not suffice to start with, so the margin was doubled.
+    assert found.arena_bytes == 5520 == (TAKEN_BYTES + 2 * tflm_arena.MARGIN_BYTES + 15) // 16 * 16
+    header = found.files["net_arena.h"].decode()
+    assert "#define NET_ARENA_BYTES 5520u" in header
+    assert "Measured on qemu_cortex_m4: TFLM takes 5000 bytes there; the margin is 520 bytes." in header
+    assert found.notes[-1] in header
+    assert {path for path in export.files if export.files[path] != found.files[path]} == {"net_arena.h"}
+    again, repeated = measure(export, tmp_path)
+    assert (again, stages, repeated) == (found, ["arena"], [])
+
+
+@pytest.mark.emulated
+def test_a_model_that_never_starts_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tflm_arena, "_ample", lambda export, board: 4000)
+    with pytest.raises(DeviceError, match="the model could not be made ready on the device"):
+        measure(exported(tmp_path, monkeypatch, 3000), tmp_path)
+
+
+@pytest.mark.parametrize(("name", "host_bytes", "ample"), [
+    ("qemu_cortex_m4", 3000, 14_192), ("nucleo_f446re", 60_000, 120_832), ("nucleo_f446re", 200_000, 200_000),
+])  # fmt: skip
+def test_an_ample_arena_is_twice_the_hosts_or_what_the_board_has(
+    name: str, host_bytes: int, ample: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = exported(tmp_path, monkeypatch, host_bytes)
+    assert tflm_arena._ample(export, board.load(name)) == ample
