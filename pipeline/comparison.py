@@ -98,7 +98,7 @@ def layer_gaps(graph: Graph, codes: Mapping[int, Array], simulated: Mapping[str,
     found: dict[str, LayerGap] = {}
     for op in graph.ops:
         tensor = graph.tensor(op.outputs[0])
-        named = [name for name in _layers(tensor.name) if name in order]
+        named = [name for name in layers_in(tensor.name) if name in order]
         if tensor.index in graph.outputs and not named:
             named = list(order)[-1:]
         if not named or tensor.index not in codes or not tensor.scales.size:
@@ -115,7 +115,7 @@ def layer_gaps(graph: Graph, codes: Mapping[int, Array], simulated: Mapping[str,
     return tuple(found.values())
 
 
-def _layers(name: str) -> list[str]:
-    """`model/quant_relu/Relu;model/quant_conv/Conv2D` -> relu, conv."""
+def layers_in(name: str) -> list[str]:
+    """Whom a converted tensor is named after: `model/quant_relu/Relu;model/quant_conv/Conv2D` -> relu, conv."""
     parts = [part.split("/") for part in name.split(";")]
     return [place[1].removeprefix("quant_") for place in parts if len(place) > 1]

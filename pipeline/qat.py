@@ -1,31 +1,42 @@
 """Quantization-aware training: a float model becomes one that simulates int8, and says what it does not simulate.
 
-tensorflow-model-optimization's simulation is used, with four of its traps closed:
+tensorflow-model-optimization's simulation is used, with six of its traps closed:
 
     a layer it does not know       stays float in training, with the reason, and gets its int8 ranges by calibration
     a merge it does not know       (Dense and BatchNormalization, ..) likewise: it would train scales that are not used
     DepthwiseConv2D                one scale a channel, as the converter writes them, and not one for all
+    a layer before a ReLU          has its weights simulated, too
+    ranges                         start from representative samples, not from -6..6, where few batches leave them
     frozen layers                  stay frozen, their batch normalization in inference mode
+
+Its quantizers are replaced by those of pipeline.quantizers, layer by layer as the recipe has it.
 
 Runs in the worker process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from pipeline import layer_patterns
 from pipeline.errors import ModelError, RecipeError
+from pipeline.model import Array
+from pipeline.quantizers import Activations, Phase, RangeQuantizer, WeightQuantizer, Weights
 
 SAMPLES = 16  # for which every layer's simulated output is kept
 _MAX_BYTES = 32 * 1024 * 1024
 
 _MERGED = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D")  # with the BatchNormalization behind them
 _ACTIVATIONS = ("linear", "relu", "softmax", "sigmoid", "tanh")
+_KERNELS = {"Conv2D": "kernel", "DepthwiseConv2D": "depthwise_kernel", "Dense": "kernel"}
+_PASSING = ("BatchNormalization", "ReLU", "Activation")  # that may be merged into the layer before them
+_CALIBRATION_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -40,18 +51,94 @@ class LayerTraining:
 
 
 @dataclass(frozen=True, eq=False)
+class Kernel:
+    """Weights that are simulated. asked: by a quantizer of the recipe."""
+
+    layer: str
+    kind: str
+    wrapper: Any
+    variable: Any
+    quantizer: WeightQuantizer
+    ranges: Mapping[str, Any]
+    asked: bool
+
+    @property
+    def is_written_per_output(self) -> bool:
+        """Whether the converter, which cannot carry it, has to find a scale for each output of a Dense itself."""
+        return self.kind == "Dense" and self.quantizer.settings.per_channel
+
+    def codes(self) -> Array:
+        """As TFLite stores them: int32 [outputs, ..], of a DepthwiseConv2D [1, height, width, outputs]."""
+        values = self.variable.numpy()
+        if self.kind == "DepthwiseConv2D":
+            values = values.reshape(1, *values.shape[:2], -1)
+        scales = self.quantizer.scales(self.ranges)
+        settings = self.quantizer.settings
+        rounded = np.round(np.divide(values, scales, out=np.zeros_like(values), where=scales > 0))
+        codes = np.clip(rounded, settings.lowest, settings.highest).astype(np.int32)
+        return codes if self.kind == "DepthwiseConv2D" else np.moveaxis(codes, -1, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Range:
+    """What a layer gives, simulated. asked: by a quantizer of the recipe, for it or for what it is merged into."""
+
+    layer: str
+    quantizer: RangeQuantizer
+    ends: Mapping[str, Any]
+    asked: bool
+
+    @property
+    def low(self) -> float:
+        return float(self.ends["min_var"].numpy())
+
+    @property
+    def high(self) -> float:
+        return float(self.ends["max_var"].numpy())
+
+
+@dataclass(frozen=True, eq=False)
 class Prepared:
-    """A model to train on, and what became of each layer of the float one."""
+    """A model to train on, what became of each layer of the float one, and what is simulated."""
 
     model: Any
     layers: tuple[LayerTraining, ...]
+    phase: Phase = field(default_factory=Phase)
+    kernels: tuple[Kernel, ...] = ()
+    ranges: tuple[Range, ...] = ()
+
+    def described(self) -> list[dict[str, Any]]:
+        """Every layer, with the quantizers of its weights and of what it gives (None: without) and the range learnt."""
+        kernels = {kernel.layer: dataclasses.asdict(kernel.quantizer.settings) for kernel in self.kernels}
+        ranges = {
+            found.layer: {**dataclasses.asdict(found.quantizer.settings), "low": found.low, "high": found.high}
+            for found in self.ranges
+        }
+        return [
+            {
+                **dataclasses.asdict(layer),
+                "weights": kernels.get(layer.name),
+                "activations": ranges.get(layer.name),
+            }
+            for layer in self.layers
+        ]
 
 
-def prepare(model: Any, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Prepared:
-    """Put the simulation of int8 into a flat tf_keras model; its weights are copied.
+def prepare(
+    model: Any,
+    representative: Array,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    quantizers: Sequence[Mapping[str, Any]] = (),
+) -> Prepared:
+    """Put the simulation of int8 into a flat tf_keras model, its weights copied, its ranges those of representative.
 
-    Args:    include, exclude: patterns of layer names ("block_1_*") or classes ("Dense"): only these, all but these.
-    Raises:  RecipeError: a pattern fits no layer, or none is left. ModelError: the model cannot be prepared.
+    Args:    representative: float32 [samples, ...]. include, exclude: patterns of layer names ("block_1_*") or classes
+             ("Dense"): only these, all but these. quantizers: layers (lists of patterns, each of which has to mean a
+             layer that the rest is for), weights and activations (fields of Weights and Activations, or None); of two
+             that mean a layer the last counts.
+    Raises:  RecipeError: a pattern fits no layer, none is left, or a layer cannot have its quantizer.
+             ModelError: the model cannot be prepared.
     """
     import tensorflow_model_optimization as tfmot
     import tf_keras
@@ -75,16 +162,38 @@ def prepare(model: Any, include: Sequence[str] = (), exclude: Sequence[str] = ()
     try:
         clone = tf_keras.models.clone_model(model)
         clone.set_weights(model.get_weights())
-        prepared = keras.quantize_apply(tf_keras.models.clone_model(clone, clone_function=annotated))
+        simulated = keras.quantize_apply(tf_keras.models.clone_model(clone, clone_function=annotated))
     except (RuntimeError, ValueError, NotImplementedError, TypeError, AttributeError) as error:
         words = " ".join(str(error).split())[:400]
         raise ModelError(
             f"tensorflow-model-optimization cannot prepare the model for quantization-aware training: {words}",
             hint="leave the layer it names out with `exclude` in the quantize section, or use `method: ptq`.",
         ) from error
-    _per_channel(prepared)
-    _freeze(prepared, {layer.name for layer in layers if layer.frozen})
-    return Prepared(prepared, layers)
+    prepared = _Installation(model, simulated, layers, quantizers).prepared()
+    _freeze(simulated, {layer.name for layer in layers if layer.frozen})
+    _calibrate(prepared, representative)
+    return prepared
+
+
+def settle(prepared: Prepared) -> None:
+    """Let every weight scale be that of the weights as they are: training moved them once more after the last one."""
+    prepared.phase.calibrating = True
+    for wrapper in _wrappers(prepared.model):
+        for variable, quantizer, ranges in wrapper._weight_vars:
+            quantizer(variable, False, weights=ranges)
+    prepared.phase.calibrating = False
+
+
+def for_conversion(prepared: Prepared) -> Any:
+    """The model to convert, settled. Weights whose scales the converter finds itself are rounded to their codes."""
+    import tensorflow as tf
+
+    settle(prepared)
+    for kernel in prepared.kernels:
+        if kernel.is_written_per_output:
+            kernel.variable.assign(kernel.quantizer(kernel.variable, False, weights=kernel.ranges))
+            kernel.wrapper._weight_vars = [(kernel.variable, lambda inputs, *_, **__: tf.identity(inputs), {})]
+    return prepared.model
 
 
 def outputs(prepared: Prepared, x: Any) -> dict[str, Any]:
@@ -164,57 +273,205 @@ def _activation(layer: Any) -> str:
     return "linear" if activation is None else str(getattr(activation, "__name__", type(activation).__name__))
 
 
-# What the simulation gets wrong
+# Quantizers
 
 
-def _per_channel(model: Any) -> None:
-    """DepthwiseConv2D kernels [height, width, channels, multiplier]: a scale for each of channels * multiplier."""
-    import tf_keras
-
-    for wrapper in model.layers:
-        if isinstance(getattr(wrapper, "layer", None), tf_keras.layers.DepthwiseConv2D):
-            quantizer = _depthwise_quantizer()
-            wrapper._weight_vars = [
-                (weight, quantizer, quantizer.build(weight.shape, f"{wrapper.layer.name}_depthwise", wrapper))
-                for weight, _, _ in wrapper._weight_vars
-            ]
+def _wrappers(model: Any) -> list[Any]:
+    """tensorflow-model-optimization's, one around each layer that it prepared."""
+    return [layer for layer in model.layers if hasattr(layer, "_weight_vars")]
 
 
-def _depthwise_quantizer() -> Any:
-    import tensorflow as tf
-    import tensorflow_model_optimization as tfmot
-    import tf_keras
+class _Installation:
+    """Puts our quantizers into a model that tensorflow-model-optimization has prepared."""
 
-    class PerDepthwiseChannel(tfmot.quantization.keras.quantizers.Quantizer):  # type: ignore[misc]
-        """Symmetric int8 in -127..127; the range is the largest magnitude of the channel."""
+    def __init__(
+        self, model: Any, simulated: Any, layers: Sequence[LayerTraining], quantizers: Sequence[Mapping[str, Any]]
+    ) -> None:
+        self._model, self._simulated, self._layers = model, simulated, layers
+        self._phase = Phase()
+        self._parts = {_own_name(layer): layer for layer in simulated.layers}
+        self._nodes = {id(node) for depth in simulated._nodes_by_depth.values() for node in depth}
+        self._weights: dict[str, Weights] = {}
+        self._activations: dict[str, Activations] = {}
+        for index, entry in enumerate(quantizers):
+            self._read(entry, f"quantize.quantizers[{index}]")
 
-        def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
-            channels = int(tensor_shape[-2] * tensor_shape[-1])
-            return {
-                key: layer.add_weight(
-                    name=f"{name}_{key}",
-                    shape=(channels,),
-                    initializer=tf_keras.initializers.Constant(value),
-                    trainable=False,
-                )
-                for key, value in (("min_var", -6.0), ("max_var", 6.0))
-            }
+    def prepared(self) -> Prepared:
+        kernels = [kernel for wrapper in _wrappers(self._simulated) for kernel in self._kernels(wrapper)]
+        ranges = [found for layer in self._simulated.layers for found in self._ranges(layer)]
+        return Prepared(self._simulated, tuple(self._layers), self._phase, tuple(kernels), tuple(ranges))
 
-        def __call__(self, inputs: Any, training: Any, weights: Mapping[str, Any], **_: Any) -> Any:
-            flat = tf.reshape(inputs, [inputs.shape[0], inputs.shape[1], -1])
-            low, high = weights["min_var"], weights["max_var"]
-            if training:
-                largest = tf.reduce_max(tf.abs(flat), axis=[0, 1])
-                low, high = low.assign(-largest), high.assign(largest)
-            coded = tf.quantization.fake_quant_with_min_max_vars_per_channel(
-                flat, low, high, num_bits=8, narrow_range=True
+    # What the recipe asks for
+
+    def _read(self, entry: Mapping[str, Any], section: str) -> None:
+        for patterns in entry["layers"]:
+            layer_patterns.require_matches(self._model.layers, patterns, section)
+            meant = [layer for layer in self._model.layers if layer_patterns.matches(layer, patterns)]
+            names = ", ".join(patterns)
+            if entry["weights"] is not None:
+                kernels = [layer for layer in meant if any(len(weight.shape) > 1 for weight in layer.weights)]
+                if not kernels:
+                    raise RecipeError(
+                        f"{section}: {names} has no weights to quantize.", hint="name a Conv2D or a Dense."
+                    )
+                for layer in kernels:
+                    self._weights[layer.name] = self._for_weights(layer, entry["weights"], section)
+            if entry["activations"] is not None:
+                places = [place for layer in meant if (place := self._place(layer, section)) is not None]
+                if not places:
+                    raise RecipeError(
+                        f"{section}: {names} has no range of its own: its output has that of the layer before it, or "
+                        "one that int8 fixes (softmax: 0..1).",
+                        hint="name the layer whose output it hands on.",
+                    )
+                self._activations |= dict.fromkeys(places, Activations(**entry["activations"]))
+
+    def _for_weights(self, layer: Any, asked: Mapping[str, Any], section: str) -> Weights:
+        kind = type(layer).__name__
+        self._require_trained(layer, section)
+        if kind not in _KERNELS:
+            hint = "a DepthwiseConv2D and a Conv2D instead" if kind.startswith("Separable") else "another pattern"
+            raise RecipeError(
+                f"{section}: {layer.name} is a {kind}; weights can be chosen of {', '.join(_KERNELS)}.", hint=f"{hint}."
             )
-            return tf.reshape(coded, inputs.shape)
+        per_channel = asked["per_channel"]
+        if kind == "Dense" and per_channel and (asked["bits"] != 8 or not asked["narrow_range"]):
+            raise RecipeError(
+                f"{section}: {layer.name} is a Dense; TensorFlow's converter carries a scale for each of its outputs "
+                "with 8 bits in the narrow range only.",
+                hint="`per_channel: false` for it.",
+            )
+        return Weights(asked["bits"], kind != "Dense" if per_channel is None else per_channel, asked["narrow_range"])
+
+    def _require_trained(self, layer: Any, section: str) -> None:
+        found = next((trained for trained in self._layers if trained.name == layer.name), None)
+        if found is not None and not found.int8:
+            raise RecipeError(
+                f"{section}: {layer.name} cannot have this quantizer, for it is not simulated: {found.reason}.",
+                hint="a pattern that leaves it out.",
+            )
+
+    def _place(self, layer: Any, section: str) -> str | None:
+        """The layer with the range of what a layer gives: itself, or one merged into it. None: no range is learnt."""
+        part = self._parts.get(layer.name)
+        if type(layer).__name__ == "InputLayer":
+            readers = self._readers(part)
+            return _own_name(readers[0]) if len(readers) == 1 and hasattr(readers[0], "quantizer_vars") else None
+        if layer.weights:
+            self._require_trained(layer, section)
+        while part is not None and not any(self._observers(part)):
+            readers = self._readers(part)
+            follows = len(readers) == 1 and type(getattr(readers[0], "layer", None)).__name__ in _PASSING
+            part = readers[0] if follows and hasattr(part, "_weight_vars") else None
+        return None if part is None else _own_name(part)
+
+    def _readers(self, part: Any) -> list[Any]:
+        return [node.layer for node in part.outbound_nodes if id(node) in self._nodes]
+
+    # Where it goes
+
+    def _kernels(self, wrapper: Any) -> Iterator[Kernel]:
+        layer, phase = wrapper.layer, self._phase
+        kind = type(layer).__name__
+        if kind not in _KERNELS or _gives_only_output(wrapper):
+            wrapper._weight_vars = [(variable, _Followed(q, phase), r) for variable, q, r in wrapper._weight_vars]
+            return
+        attribute = _KERNELS[kind]
+        variable = wrapper._weight_vars[0][0] if wrapper._weight_vars else getattr(layer, attribute)
+        settings = self._weights.get(layer.name, Weights(per_channel=kind != "Dense"))
+        quantizer = WeightQuantizer(settings, phase, kind == "DepthwiseConv2D", self._merged_scale(wrapper))
+        ranges = quantizer.build(variable.shape, f"{layer.name}_{attribute}", wrapper)
+        wrapper._weight_vars = [(variable, quantizer, ranges)]
+        wrapper.quantize_config = _kernel_config(wrapper.quantize_config, attribute)
+        yield Kernel(layer.name, kind, wrapper, variable, quantizer, ranges, layer.name in self._weights)
+
+    def _merged_scale(self, wrapper: Any) -> Any:
+        """The factor by which the batch normalization behind a layer multiplies its weights, as a function; or None."""
+        readers = self._readers(wrapper)
+        norm: Any = getattr(readers[0], "layer", readers[0]) if len(readers) == 1 else None
+        if type(norm).__name__ != "BatchNormalization":
+            return None
+        import tensorflow as tf
+
+        def factor() -> Any:
+            spread = tf.math.rsqrt(norm.moving_variance + norm.epsilon)
+            return spread if norm.gamma is None else norm.gamma * spread
+
+        return factor
+
+    def _ranges(self, layer: Any) -> Iterator[Range]:
+        name = _own_name(layer)
+        asked = self._activations.get(name)
+        is_input = hasattr(layer, "quantizer_vars")
+        settings = asked or Activations(range="min_max" if is_input else "moving_average")
+        for replace, ends in self._observers(layer):
+            quantizer = RangeQuantizer(settings, self._phase)
+            replace(quantizer)
+            yield Range(name, quantizer, ends, asked is not None)
+
+    @staticmethod
+    def _observers(layer: Any) -> Iterator[tuple[Callable[[Any], None], Mapping[str, Any]]]:
+        """The quantizers of activations in a layer of the prepared model: how to replace each, and its variables."""
+        if hasattr(layer, "quantizer_vars"):
+            yield partial(setattr, layer, "quantizer"), layer.quantizer_vars
+        for activation in getattr(layer, "_quantize_activations", ()):
+            for when in ("pre", "post"):
+                ends = getattr(activation, f"_{when}_activation_vars", None)
+                if ends is not None:
+                    yield partial(setattr, activation, "quantizer"), ends
+        if getattr(layer, "_output_quantizers", None):
+            yield lambda quantizer: setattr(layer, "_output_quantizers", [quantizer]), layer._output_quantizer_vars
+
+
+@dataclass(frozen=True, eq=False)
+class _Followed:
+    """A weight quantizer of tensorflow-model-optimization's that learns when ours do."""
+
+    quantizer: Any
+    phase: Phase
+
+    def __call__(self, inputs: Any, training: Any, weights: Mapping[str, Any], **_: Any) -> Any:
+        return self.quantizer(inputs, training or self.phase.calibrating, weights=weights)
+
+
+def _gives_only_output(wrapper: Any) -> bool:
+    """Whether it is around a layer that is trained float in front of one that is not."""
+    return type(wrapper.quantize_config).__name__ == "OutputOnlyConfig"
+
+
+def _kernel_config(before: Any, attribute: str) -> Any:
+    import tensorflow_model_optimization as tfmot
+
+    class KernelConfig(tfmot.quantization.keras.QuantizeConfig):  # type: ignore[misc]
+        """Hands the rounded kernel to the layer. The quantizers are in the wrapper already."""
+
+        def get_weights_and_quantizers(self, layer: Any) -> list[Any]:
+            return []
+
+        def get_activations_and_quantizers(self, layer: Any) -> list[Any]:
+            return []
+
+        def get_output_quantizers(self, layer: Any) -> list[Any]:
+            return []
+
+        def set_quantize_weights(self, layer: Any, quantize_weights: Sequence[Any]) -> None:
+            setattr(layer, attribute, quantize_weights[0])
+
+        def set_quantize_activations(self, layer: Any, quantize_activations: Sequence[Any]) -> None:
+            before.set_quantize_activations(layer, quantize_activations)
 
         def get_config(self) -> dict[str, Any]:
             return {}
 
-    return PerDepthwiseChannel()
+    return KernelConfig()
+
+
+def _calibrate(prepared: Prepared, representative: Array) -> None:
+    """Learn all scales and ranges from float weights and representative samples."""
+    prepared.phase.calibrating = True
+    for first in range(0, len(representative), _CALIBRATION_BATCH):
+        prepared.model(representative[first : first + _CALIBRATION_BATCH], training=False)
+    prepared.phase.calibrating = False
 
 
 def _freeze(model: Any, frozen: set[str]) -> None:

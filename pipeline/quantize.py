@@ -5,8 +5,9 @@ worker process, one task a process; the tasks' arguments are plain values, their
 
     float   float.weights.h5, float.json (history, confusion matrix, frozen layers)
     ptq     ptq.tflite, ptq.json (what pipeline.sensitivity found), ranges.json (of each layer, calibrated and tested)
-    qat     qat.tflite, qat.json (history, answers of the float model that simulates int8, how each layer was trained),
-            layers.npz (what each layer gives in the simulation, for the first samples of the test set)
+    qat     qat.tflite, qat.json (history, answers of the float model that simulates int8, how each layer was trained,
+            what the converter made otherwise), layers.npz (what each layer gives in the simulation, for the first
+            samples of the test set)
 
 Equal arguments give equal files on a machine: seeds are set, ops are deterministic, and the number of threads is
 the recipe's and not the machine's, because it changes the order in which floats are added.
@@ -14,15 +15,15 @@ the recipe's and not the machine's, because it changes the order in which floats
 
 from __future__ import annotations
 
-import dataclasses
+import glob
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline import calibration, convert, data, factory, keras_models, layer_patterns, qat, sensitivity
+from pipeline import calibration, convert, data, factory, fidelity, keras_models, layer_patterns, qat, sensitivity
 from pipeline.errors import DataError, ModelError, RecipeError
 from pipeline.model import Array
 
@@ -61,8 +62,13 @@ def _ptq(arguments: Mapping[str, Any], out: Path, progress: Progress) -> dict[st
     ranges = sensitivity.ranges(model, representative, test.x)
     calibration.require_exercised(ranges)
     (out / "ranges.json").write_text(json.dumps(ranges, indent=2) + "\n", encoding="utf-8")
-    convert.to_int8(model, representative, out / "ptq.tflite", **arguments["convert"])
     report = sensitivity.analyse(model, representative, test.x, test.y)
+    quantizers = _quantizers(arguments["quantize"], report)
+    if quantizers:
+        prepared = qat.prepare(model, representative, quantizers=quantizers)
+        _converted(prepared, representative, out / "ptq.tflite", arguments["convert"])
+    else:
+        convert.to_int8(model, representative, out / "ptq.tflite", **arguments["convert"])
     (out / "ptq.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     progress(1, 1)
     return {}
@@ -76,14 +82,21 @@ def _qat(arguments: Mapping[str, Any], out: Path, progress: Progress) -> dict[st
     float_model = _float_model(arguments)
     classes = _require_fit(float_model, dataset, arguments["labels"])
     options = arguments["quantize"]
-    prepared = qat.prepare(float_model, options["include"], options["exclude"])
-    history = _fit(prepared.model, train, options, progress)
-    convert.to_int8(prepared.model, _representative(dataset, arguments), out / "qat.tflite", **arguments["convert"])
+    ranking = json.loads((Path(arguments["ptq"]) / "ptq.json").read_text(encoding="utf-8"))
+    include, exclude = (
+        [pattern for patterns in _patterns(options[part], ranking) for pattern in patterns]
+        for part in ("include", "exclude")
+    )
+    representative = _representative(dataset, arguments)
+    prepared = qat.prepare(float_model, representative, include, exclude, _quantizers(options, ranking))
+    history = _fit_simulated(prepared, train, options, arguments["seed"], progress)
+    warnings = _converted(prepared, representative, out / "qat.tflite", arguments["convert"])
     simulated = qat.outputs(prepared, test.x)
     np.savez(out / "layers.npz", **{f"layer {name}": array for name, array in simulated.items()})
     report = {
         "history": history,
-        "layers": [dataclasses.asdict(layer) for layer in prepared.layers],
+        "layers": prepared.described(),
+        "warnings": warnings,
         **_tested(prepared.model, dataset, classes),
     }
     (out / "qat.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -217,8 +230,59 @@ def _freeze(model: Any, phase: Mapping[str, Any], section: str) -> None:
         raise RecipeError(f"{section}: no layer is left to train.", hint="another `include` or `exclude`.")
 
 
-def _fit(model: Any, train: data.Samples, options: Mapping[str, Any], progress: Progress) -> dict[str, list[float]]:
-    """Fit in place; loss and accuracy of every epoch."""
+def _fit_simulated(
+    prepared: qat.Prepared, train: data.Samples, options: Mapping[str, Any], seed: int, progress: Progress
+) -> dict[str, list[float]]:
+    """Quantization-aware training, in place: stopped early, its ranges frozen, as the recipe has it."""
+    import tf_keras
+
+    stopping = options["early_stopping"]
+
+    class FreezeRanges(tf_keras.callbacks.Callback):  # type: ignore[misc]
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            if epoch == options["freeze_ranges_after"]:
+                prepared.phase.frozen = True
+                self.model.make_train_function(force=True)  # for it is compiled with ranges that move
+
+    class KeepBest(tf_keras.callbacks.Callback):  # type: ignore[misc]
+        """Keras's EarlyStopping leaves the last weights where no patience was lost; here the best are kept."""
+
+        best, best_epoch, weights = -np.inf, 0, None
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            value = (-1 if stopping["monitor"] == "loss" else 1) * logs[f"val_{stopping['monitor']}"]
+            if value > self.best:
+                self.best, self.best_epoch, self.weights = value, epoch, self.model.get_weights()
+            elif epoch - self.best_epoch >= stopping["patience"]:
+                self.model.stop_training = True
+
+        def on_train_end(self, logs: Any = None) -> None:
+            if self.weights is not None:
+                self.model.set_weights(self.weights)
+
+    if stopping is None:
+        return _fit(prepared.model, train, options, progress, callbacks=[FreezeRanges()])
+    order = np.random.default_rng(seed).permutation(len(train.x))
+    held = round(len(order) * stopping["held_out"])
+    if not 0 < held < len(order):
+        raise DataError(
+            f"early_stopping: {stopping['held_out']:g} of {len(order)} training samples are {held}, at least one is "
+            "needed, and one left to train with.",
+            hint="another `held_out`, or more data.",
+        )
+    apart, rest = (data.Samples(train.x[part], train.y[part]) for part in (order[:held], order[held:]))
+    return _fit(prepared.model, rest, options, progress, apart, [FreezeRanges(), KeepBest()])
+
+
+def _fit(
+    model: Any,
+    train: data.Samples,
+    options: Mapping[str, Any],
+    progress: Progress,
+    held_out: data.Samples | None = None,
+    callbacks: Sequence[Any] = (),
+) -> dict[str, list[float]]:
+    """Fit in place; loss and accuracy of every epoch, and on what is held out val_loss and val_accuracy."""
     import tf_keras
 
     epochs = options["epochs"]
@@ -240,7 +304,13 @@ def _fit(model: Any, train: data.Samples, options: Mapping[str, Any], progress: 
         metrics=["accuracy"],
     )
     fitted = model.fit(
-        train.x, train.y, batch_size=options["batch_size"], epochs=epochs, verbose=0, callbacks=[Report()]
+        train.x,
+        train.y,
+        batch_size=options["batch_size"],
+        epochs=epochs,
+        verbose=0,
+        callbacks=[Report(), *callbacks],
+        validation_data=None if held_out is None else (held_out.x, held_out.y),
     )
     history = {name: [float(value) for value in values] for name, values in fitted.history.items()}
     for epoch, loss in enumerate(history["loss"]):
@@ -277,6 +347,44 @@ def _representative(dataset: data.Dataset, arguments: Mapping[str, Any]) -> Arra
     if dataset.representative is None:
         raise DataError("there is no representative data (x_representative), from which int8 ranges are learnt.")
     return dataset.representative[: arguments["quantize"]["representative_samples"]]
+
+
+def _patterns(choices: Sequence[Any], ranking: Mapping[str, Any]) -> list[list[str]]:
+    """The patterns of layers that each choice of a recipe means: itself, or the names of the most sensitive layers."""
+    meant = []
+    for choice in choices:
+        if isinstance(choice, str):
+            meant.append([choice])
+            continue
+        if not ranking["layers"]:
+            raise RecipeError(
+                f"quantize: most_sensitive: the layers have no ranking: {ranking['reason']}.",
+                hint="name the layers, or a pattern.",
+            )
+        worst = ranking["layers"][: choice["most_sensitive"]]
+        meant.append([glob.escape(name) for layer in worst for name in layer["merged"]])
+    return meant
+
+
+def _quantizers(options: Mapping[str, Any], ranking: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Quantizers of a recipe, as pipeline.qat takes them."""
+    return [{**quantizer, "layers": _patterns(quantizer["layers"], ranking)} for quantizer in options["quantizers"]]
+
+
+def _converted(prepared: qat.Prepared, representative: Array, path: Path, options: Mapping[str, Any]) -> list[str]:
+    """Convert what was simulated; a sentence for each layer that the converter made otherwise.
+
+    Raises:  ModelError: the converter ignores a quantizer of the recipe.
+    """
+    graph = convert.to_int8(qat.for_conversion(prepared), representative, path, **options)
+    found = fidelity.differences(prepared, graph)
+    ignored = [difference for difference in found if difference.asked]
+    if ignored:
+        raise ModelError(
+            "\n".join(f"{each.layer}: the converter ignores its quantizer: {each.what}." for each in ignored),
+            hint="another quantizer for the layer, or none (quantize.quantizers).",
+        )
+    return [f"{each.layer} is not as it was trained: in the conversion {each.what}." for each in found]
 
 
 def _needed(part: data.Samples | None, name: str) -> data.Samples:

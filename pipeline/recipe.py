@@ -276,6 +276,113 @@ class TrainOptions(_Section):
         return self
 
 
+class MostSensitive(_Section):
+    """The layers that lose most when they alone are int8, as the report ranks them."""
+
+    most_sensitive: Annotated[int, Field(ge=1, le=10_000)]
+
+
+def _layer_choice(value: object) -> object:
+    if isinstance(value, Mapping) and set(value) == {"most_sensitive"}:
+        count = value["most_sensitive"]
+        if isinstance(count, int) and not isinstance(count, bool) and 1 <= count <= 10_000:
+            return MostSensitive(most_sensitive=count)
+    if not isinstance(value, str):
+        raise ValueError("a name, a pattern or a class is needed, or such as {most_sensitive: 3}")
+    return value
+
+
+LayerChoice = Annotated[
+    LayerPattern | MostSensitive,
+    BeforeValidator(_layer_choice),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1, "maxLength": 200},
+                {
+                    "type": "object",
+                    "properties": {"most_sensitive": {"type": "integer", "minimum": 1}},
+                    "required": ["most_sensitive"],
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
+
+
+class WeightOptions(_Section):
+    """How weights are quantized. TFLite's int8 weights are symmetric: code 0 is 0."""
+
+    bits: Literal[8, 4] = 8
+    per_channel: Annotated[
+        bool | None,
+        Field(description="a scale for each output channel, or one; default: for all but Dense. Dense: 8 bits only"),
+    ] = None
+    narrow_range: Annotated[bool, Field(description="codes -127..127 (-7..7), and not -128..127 (-8..7)")] = True
+    symmetric: Annotated[bool, Field(exclude=True)] = True
+
+    @model_validator(mode="after")
+    def _symmetric(self) -> WeightOptions:
+        if not self.symmetric:
+            raise ValueError("int8 models have symmetric weights: TFLite has no zero point for them")
+        return self
+
+
+class ActivationOptions(_Section):
+    """How the range of what a layer gives is learnt."""
+
+    range: Annotated[
+        Literal["moving_average", "min_max", "percentile"],
+        Field(
+            description="moving_average: of the batches' min and max; min_max: all values ever seen; percentile: a "
+            "moving average without a batch's outermost values"
+        ),
+    ] = "moving_average"
+    decay: Annotated[
+        float, Field(ge=0, lt=1, allow_inf_nan=False, description="the weight of the old range when a batch moves it")
+    ] = 0.99
+    percentile: Annotated[
+        float, Field(gt=50, lt=100, allow_inf_nan=False, description="of a batch's values, at either end")
+    ] = 99.9
+    symmetric: Annotated[bool, Field(description="0 is code 0: as far below it as above")] = False
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> ActivationOptions:
+        if self.range == "min_max" and "decay" in self.model_fields_set:
+            raise ValueError("min_max never forgets; decay is for moving_average and percentile")
+        if self.range != "percentile" and "percentile" in self.model_fields_set:
+            raise ValueError("a percentile goes with `range: percentile`")
+        return self
+
+
+class QuantizerOptions(_Section):
+    """Quantizers of some layers; of several that mean a layer, the last counts, for weights and activations apart."""
+
+    layers: Annotated[
+        tuple[LayerChoice, ...],
+        Field(strict=False, min_length=1, description="names, patterns, classes, or {most_sensitive: k}"),
+    ]
+    weights: WeightOptions | None = None
+    activations: ActivationOptions | None = None
+
+    @model_validator(mode="after")
+    def _has_a_quantizer(self) -> QuantizerOptions:
+        if self.weights is None and self.activations is None:
+            raise ValueError("weights or activations are needed")
+        return self
+
+
+class EarlyStopping(_Section):
+    """Training ends when a part of the training data, kept apart, no longer gains; the best weights are kept."""
+
+    patience: Annotated[int, Field(ge=1, le=100_000, description="epochs without gain")]
+    monitor: Annotated[Literal["loss", "accuracy"], Field(description="on the part kept apart")] = "loss"
+    held_out: Annotated[
+        float, Field(gt=0, lt=1, allow_inf_nan=False, description="the part of the training data kept apart")
+    ] = 0.1
+
+
 class QuantizeOptions(_Section):
     """How the float model becomes int8. qat trains on with quantization simulated; ptq only calibrates."""
 
@@ -287,17 +394,26 @@ class QuantizeOptions(_Section):
         int, Field(ge=1, le=MAX_SAMPLES, description="at most so many of the representative samples are used")
     ] = 200
     include: Annotated[
-        tuple[LayerPattern, ...],
+        tuple[LayerChoice, ...],
         Field(strict=False, description="layers that qat trains with int8 simulated: names, patterns, classes"),
     ] = ()
     exclude: Annotated[
-        tuple[LayerPattern, ...], Field(strict=False, description="layers that qat trains float, calibrated afterwards")
+        tuple[LayerChoice, ...], Field(strict=False, description="layers that qat trains float, calibrated afterwards")
     ] = ()
+    quantizers: Annotated[tuple[QuantizerOptions, ...], Field(strict=False)] = ()
+    early_stopping: EarlyStopping | None = None
+    freeze_ranges_after: Annotated[
+        int | None, Field(ge=0, le=100_000, description="epochs of qat, after which ranges of activations are kept")
+    ] = None
 
     @model_validator(mode="after")
     def _layers_are_for_qat(self) -> QuantizeOptions:
         if self.method == "ptq" and (self.include or self.exclude):
             raise ValueError("include and exclude choose layers for qat; ptq quantizes all")
+        if self.method == "ptq" and (self.early_stopping or self.freeze_ranges_after is not None):
+            raise ValueError("early_stopping and freeze_ranges_after are for qat; ptq does not train")
+        if self.freeze_ranges_after is not None and self.freeze_ranges_after >= self.epochs:
+            raise ValueError(f"freeze_ranges_after has to be below epochs, {self.epochs}")
         return self
 
 
@@ -589,19 +705,23 @@ def _short(value: object) -> str:
 
 def _keys(where: tuple[str | int, ...]) -> list[str]:
     """The keys that the section at `where` can have."""
-    sections: dict[str, type[BaseModel]] = {
-        "model": ModelSource,
-        "data": DataSource,
-        "input": InputOptions,
-        "train": TrainOptions,
-        "quantize": QuantizeOptions,
-        "convert": ConvertOptions,
-        "gate": Gate,
-        "targets": Target,
-        "verify": VerifyOptions,
-        "edgetpu": EdgeTpuSection,
-        "tflm": TflmOptions,
+    sections: dict[tuple[str, ...], type[BaseModel]] = {
+        (): Recipe,
+        ("model",): ModelSource,
+        ("data",): DataSource,
+        ("input",): InputOptions,
+        ("train",): TrainOptions,
+        ("train", "phases"): Phase,
+        ("quantize",): QuantizeOptions,
+        ("quantize", "early_stopping"): EarlyStopping,
+        ("quantize", "quantizers"): QuantizerOptions,
+        ("quantize", "quantizers", "weights"): WeightOptions,
+        ("quantize", "quantizers", "activations"): ActivationOptions,
+        ("convert",): ConvertOptions,
+        ("gate",): Gate,
+        ("targets",): Target,
+        ("verify",): VerifyOptions,
+        ("edgetpu",): EdgeTpuSection,
+        ("tflm",): TflmOptions,
     }
-    if where[:2] == ("train", "phases"):
-        return list(Phase.model_fields)
-    return list((sections[str(where[0])] if where else Recipe).model_fields)
+    return list(sections[tuple(part for part in where if isinstance(part, str))].model_fields)

@@ -34,6 +34,7 @@ class _Unit:
     """Layers that are one op when converted; node: the one whose output is quantized."""
 
     name: str
+    merged: list[str]  # all names
     kinds: list[str]
     node: Any
     kernel: Any = None
@@ -80,6 +81,7 @@ class _Network:
             before = open_units.get(id(inputs[0])) if len(inputs) == 1 and readers[id(inputs[0])] == 1 else None
             if before is not None and kind in _MERGED and not (kind == "BatchNormalization" and not before.axes):
                 before.name, before.node = node.layer.name, node
+                before.merged.append(node.layer.name)
                 before.kinds.append(kind)
                 unit = before
             elif kind in _PASSING:
@@ -94,7 +96,7 @@ class _Network:
 
     @staticmethod
     def _unit(node: Any, kind: str) -> _Unit:
-        unit = _Unit(node.layer.name, [kind], node)
+        unit = _Unit(node.layer.name, [node.layer.name], [kind], node)
         elements = float(np.prod(node.outputs.shape[1:])) if not isinstance(node.outputs, list) else 0.0
         unit.macs = elements
         if kind in _CHANNELS:
@@ -172,8 +174,9 @@ def analyse(model: Any, representative: Array, x: Array, classes: Array) -> dict
 
     Args:    model: a flat tf_keras classifier. representative, x: float32 [samples, ...]. classes: int64 [samples].
     Returns: samples, float_correct, int8_correct, sqnr_db (all layers in int8), reason ("" or why nothing was done),
-             and layers, the most sensitive first: layer, kinds, sqnr_db, weights_sqnr_db, output_sqnr_db, lost (right
-             answers lost when only it is int8), regained (won back when only it is float), low, high, suggestion.
+             and layers, the most sensitive first: layer, merged (names of all that are one with it), kinds, sqnr_db,
+             weights_sqnr_db, output_sqnr_db, lost (right answers lost when only it is int8), regained (won back when
+             only it is float), low, high, suggestion.
              An SQNR is that of the model's answers, signal to error, in dB; null without any error.
     """
     network = _Network(model)
@@ -201,6 +204,7 @@ def analyse(model: Any, representative: Array, x: Array, classes: Array) -> dict
         layers.append(
             {
                 "layer": unit.name,
+                "merged": unit.merged,
                 "kinds": unit.kinds,
                 "sqnr_db": _sqnr_db(truth, alone),
                 "weights_sqnr_db": weights_db,

@@ -130,7 +130,8 @@ def train(
         raise ValueError("a recipe with a Keras model and without data")
     quantize = recipe.quantization
     qat = quantize.method == "qat"
-    versions = _versions({**_NEEDED, **(_NEEDED_FOR_QAT if qat else {})})
+    simulated = qat or bool(quantize.quantizers)
+    versions = _versions({**_NEEDED, **(_NEEDED_FOR_QAT if simulated else {})})
     needed = ["test", "representative"] + (["train"] if qat or recipe.train is not None else [])
     data_step = _data_step(recipe, recipe.data, needed, workspace, progress)
 
@@ -156,21 +157,27 @@ def train(
 
     inputs |= {
         "float": float_step.digest,
-        "code": inputs["code"] + _code("qat", "sensitivity", "calibration", "convert", "audit", "tflite"),
+        "code": inputs["code"]
+        + _code(
+            "qat", "quantizers", "fidelity", "comparison", "sensitivity", "calibration", "convert", "audit", "tflite"
+        ),
     }
     folder = str(float_step.path.absolute())
     convert = _convert_options(recipe, one_dense_scale_for)
-    calibration = {"quantize": {"representative_samples": quantize.representative_samples}, "convert": convert}
-    steps = [data_step, float_step, work("ptq", inputs, calibration, float_versions, float=folder)]
+    options = {"quantize": quantize.model_dump(mode="json", exclude={"method"}), "convert": convert}
+    calibration = {name: options["quantize"][name] for name in ("representative_samples", "quantizers")}
+    ptq_versions = versions if quantize.quantizers else float_versions
+    ptq_step = work("ptq", inputs, {**options, "quantize": calibration}, ptq_versions, float=folder)
+    steps = [data_step, float_step, ptq_step]
     if qat:
-        options = {"quantize": quantize.model_dump(mode="json", exclude={"method"}), "convert": convert}
-        steps.append(work("qat", inputs, options, versions, float=folder))
+        inputs["ptq"] = ptq_step.digest
+        steps.append(work("qat", inputs, options, versions, float=folder, ptq=str(ptq_step.path.absolute())))
 
     files = {step.stage: step.path / f"{step.stage}.tflite" for step in steps[2:]}
     used = quantize.representative_samples
     model_step = _model_step(recipe.name, files, quantize.method, data_step.path, workspace, progress, used)
     float_report = _json(float_step.path / "float.json")
-    qat_report = _json(steps[3].path / "qat.json") if qat else {"history": {}, "layers": []}
+    qat_report = _json(steps[3].path / "qat.json") if qat else {"history": {}, "layers": [], "warnings": []}
     history = {"float": float_report["history"], "qat": qat_report["history"]}
     float_evaluation = _evaluation({**float_report, "file_bytes": 4 * float_report["parameters"]})
     evaluations, judge, test = _judged(model_step.path)
@@ -182,6 +189,7 @@ def train(
     warnings = [
         *found["warnings"],
         *_range_warnings(ranges, quantize.method),
+        *qat_report["warnings"],
         *_dense_notes(graph, convert, one_dense_scale_for),
     ]
     return Trained(

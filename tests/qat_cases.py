@@ -56,7 +56,7 @@ def odd() -> Any:
 
 
 def trained(model: Any, **options: Any) -> qat.Prepared:
-    prepared = qat.prepare(model, **options)
+    prepared = qat.prepare(model, X, **options)
     prepared.model.compile("adam", "sparse_categorical_crossentropy")
     prepared.model.fit(X, Y, epochs=2, verbose=0)
     return prepared
@@ -90,7 +90,7 @@ def main(folder: Path) -> None:
     results["whole"] = {"layers": described(whole), "moved": moved(plain, whole)}
     results["frozen"] = {"layers": described(kept), "moved": moved(frozen, kept)}
     for name, prepared in (("whole", whole), ("frozen", kept)):
-        convert.to_int8(prepared.model, X, folder / f"{name}.tflite")
+        convert.to_int8(qat.for_conversion(prepared), X, folder / f"{name}.tflite")
         results[name]["codes"] = largest_codes(folder / f"{name}.tflite")
         results[name]["outputs"] = {key: list(value.shape) for key, value in qat.outputs(prepared, X).items()}
     for name, options in (
@@ -98,15 +98,15 @@ def main(folder: Path) -> None:
         ("included", {"include": ["depthwise*", "relu"]}),
     ):
         prepared = trained(plain, **options)
-        convert.to_int8(prepared.model, X, folder / f"{name}.tflite")
+        convert.to_int8(qat.for_conversion(prepared), X, folder / f"{name}.tflite")
         results[name] = {"layers": described(prepared)}
     strange = trained(odd())
-    convert.to_int8(strange.model, X, folder / "odd.tflite")
+    convert.to_int8(qat.for_conversion(strange), X, folder / "odd.tflite")
     results["odd"] = {"layers": described(strange), "outputs": list(qat.outputs(strange, X))}
 
     for name, options in (("no such layer", {"exclude": ["conv9"]}), ("nothing left", {"exclude": ["*"]})):
         try:
-            qat.prepare(plain, **options)
+            qat.prepare(plain, X, **options)
         except TensorflashError as error:
             results[name] = {"error": type(error).__name__, "message": error.message}
     (folder / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")

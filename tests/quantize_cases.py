@@ -60,6 +60,7 @@ class Cases:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        (folder / "ptq.json").write_text('{"layers": [], "reason": "nothing was ranked"}')
         self.results: dict[str, dict[str, Any]] = {}
 
     def run(self, task: str, name: str, model: dict[str, str], dataset: data.Dataset, **changes: Any) -> Path:
@@ -74,6 +75,7 @@ class Cases:
             "seed": 1,
             "threads": 1,
             "train": None,
+            "ptq": str(self.folder),
             "convert": {},
             "quantize": {
                 "epochs": 1,
@@ -82,6 +84,9 @@ class Cases:
                 "representative_samples": 20,
                 "include": [],
                 "exclude": [],
+                "quantizers": [],
+                "early_stopping": None,
+                "freeze_ranges_after": None,
             },
             **changes,
         }

@@ -22,7 +22,10 @@ LAYERS = (("cli", CLI), ("run", RUN), ("model, board", VALUES), ("errors", ERROR
 RANKS = {"errors": 0, "model, board": 1, "stages": 2, "run": 3, "cli": 4}
 
 # Packages that are heavy, or must stay out of the process that decides: who may import them, inside functions or not.
-KERAS = {f"pipeline.{name}" for name in ("quantize", "keras_models", "qat", "sensitivity", "convert", "train_worker")}
+KERAS = {
+    f"pipeline.{name}"
+    for name in ("quantize", "keras_models", "qat", "quantizers", "sensitivity", "convert", "train_worker")
+}
 RESERVED = {
     "tensorflow": KERAS,
     "tf_keras": KERAS,
