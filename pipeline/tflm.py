@@ -165,6 +165,12 @@ def _library_problems(graph: Graph, library: Library) -> list[str]:
         for op in graph.ops
         if op.name in library.lacks
     ]
+    problems += [
+        f"op {op.index} ({op.name}): version {op.version} of the op, and {library.name} was made when {newest} was the "
+        "newest."
+        for op in graph.ops
+        if op.version > (newest := library.versions.get(op.name, op.version))
+    ]
     if library.per_channel_dense == "right":
         return problems
     outcome = {

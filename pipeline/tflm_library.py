@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.board import Board
@@ -22,6 +22,16 @@ _FULLY_CONNECTED = "tensorflow/lite/micro/kernels/fully_connected.h"
 # Source: micro_mutable_op_resolver.h at the last commit before each snapshot, compared with 2026-08.
 _SINCE_2024_07 = frozenset({"DYNAMIC_UPDATE_SLICE", "REDUCE_ALL", "REDUCE_MIN", "REVERSE_V2"})
 
+# The newest version of an op that TensorFlow 2.14 (2023-10) knows, where today's knows a newer one; found by asking the
+# interpreters of tflite-runtime 2.14 and ai-edge-litert 2.3 for each. TFLM itself does not look at versions: it would
+# miss what a newer one means, without a word.
+_VERSIONS_OF_2023_10: Mapping[str, int] = {
+    "ADD": 5, "BROADCAST_TO": 3, "CAST": 5, "CONCATENATION": 4, "CONV_2D": 7, "COS": 1, "DEQUANTIZE": 5,
+    "EMBEDDING_LOOKUP": 3, "EQUAL": 4, "FILL": 4, "FULLY_CONNECTED": 10, "GATHER": 6, "GATHER_ND": 4, "LOG": 1,
+    "MUL": 7, "NOT_EQUAL": 3, "PACK": 4, "PAD": 4, "PADV2": 4, "QUANTIZE": 3, "RSQRT": 2, "SIN": 1, "SLICE": 6,
+    "SOFTMAX": 3, "SPLIT": 4, "SPLIT_V": 2, "SQRT": 1, "TRANSPOSE": 6, "TRANSPOSE_CONV": 4, "UNPACK": 4,
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Library:
@@ -32,6 +42,7 @@ class Library:
     per_channel_dense: what it makes of FULLY_CONNECTED with a scale for each output: "right", "refused" when the
                 firmware starts, or "wrong": it takes the first scale for all and says nothing.
     lacks:      ops of today's TFLM that it does not have.
+    versions:   the newest version of an op that was there when it was made, where there are newer ones.
     rounding:   of requantization. Golden answers round twice.
     """
 
@@ -42,6 +53,7 @@ class Library:
     kernels: str
     rounding: str
     lacks: frozenset[str] = frozenset()
+    versions: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def can_trace(self) -> bool:
@@ -57,6 +69,7 @@ CHIRALE = Library(
     kernels="CMSIS-NN",
     rounding="twice",
     lacks=_SINCE_2024_07,
+    versions=_VERSIONS_OF_2023_10,
 )
 ESP_TFLITE_MICRO = Library(
     name="esp-tflite-micro 1.4",
@@ -77,6 +90,7 @@ EXISTING = (
         kernels="CMSIS-NN",
         rounding="twice",
         lacks=_SINCE_2024_07,
+        versions=_VERSIONS_OF_2023_10,
     ),
     Library(
         name="tflm_esp32 2.0",
@@ -86,6 +100,7 @@ EXISTING = (
         kernels="ESP-NN, precompiled for ESP32-S3",
         rounding="twice",
         lacks=_SINCE_2024_07,
+        versions=_VERSIONS_OF_2023_10,
     ),
 )
 BY_FRAMEWORK: Mapping[str, Library] = {"arduino": CHIRALE, "espidf": ESP_TFLITE_MICRO}

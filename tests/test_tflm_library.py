@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from pipeline import board, check, golden, interpreters, project, recipe, runtimes, tflite, tflm, tflm_library, vectors
-from pipeline.errors import ToolError, UnsupportedError
+from pipeline.errors import ModelError, ToolError, UnsupportedError
 from pipeline.tflite import quantized_model
-from pipeline.tflm_library import BY_FRAMEWORK, CHIRALE, EXISTING, Library
+from pipeline.tflm_library import BY_FRAMEWORK, CHIRALE, ESP_TFLITE_MICRO, EXISTING, Library
 from pipeline.verification import verify_model
 from tests.tflite_builder import TfliteBuilder
 
@@ -165,6 +165,33 @@ def test_an_op_that_came_after_a_librarys_snapshot_is_refused(tmp_path: Path) ->
     graph = tflite.read(tmp_path / "m.tflite")
     assert tflm.preflight(graph) == ()
     assert tflm.preflight(graph, CHIRALE) == (f"op 0 (REVERSE_V2): {CHIRALE.name} has no kernel for it.",)
+
+
+@pytest.mark.parametrize("library", EXISTING, ids=[library.name for library in EXISTING])
+def test_an_op_version_that_came_after_a_librarys_snapshot_is_refused(library: Library, tmp_path: Path) -> None:
+    def problems(version: int) -> tuple[str, ...]:
+        builder = TfliteBuilder()
+        x, y = builder.input((1, 4), scale=0.1), builder.output((1, 4), scale=1 / 256, zero_point=-128)
+        builder.op("SOFTMAX", [x], [y], version=version, beta=1.0)
+        path = tmp_path / f"v{version}.tflite"
+        path.write_bytes(builder.build())
+        return tflm.preflight(tflite.read(path), library)
+
+    assert problems(3) == ()
+    old = f"op 0 (SOFTMAX): version 4 of the op, and {library.name} was made when 3 was the newest."
+    assert problems(4) == ((old,) if library.versions else ())
+    assert bool(library.versions) == (library is not ESP_TFLITE_MICRO)
+
+
+@pytest.mark.parametrize("name", ["nano_33_ble_sense", "esp32_s3_devkitc_1", "qemu_cortex_m4"])
+def test_a_hybrid_model_is_refused_before_anything_is_built(name: str, tmp_path: Path) -> None:
+    builder = TfliteBuilder()
+    x, y = builder.input((1, 8), dtype="float32"), builder.output((1, 4), dtype="float32")
+    weights = builder.constant(np.ones((4, 8), np.int8), scale=0.01)
+    builder.op("FULLY_CONNECTED", [x, weights, -1], [y])
+    (tmp_path / "hybrid.tflite").write_bytes(builder.build())
+    with pytest.raises(ModelError, match=r"hybrid"):
+        check.check_model(tmp_path / "hybrid.tflite", board.load(name), "tflm")
 
 
 @pytest.mark.parametrize("name", ["nano_33_ble_sense", "esp32_c3_devkitm_1", "nucleo_f446re", "qemu_cortex_m4"])
