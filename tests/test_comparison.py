@@ -94,8 +94,8 @@ def test_a_layer_of_another_size_is_not_compared() -> None:
 
 
 def test_a_layer_is_found_by_the_last_of_the_names_merged_into_its_op() -> None:
-    assert comparison._layers("m/quant_relu/Relu;m/quant_bn/FusedBatchNormV3;m/conv/Conv2D1") == ["relu", "bn", "conv"]
-    assert comparison._layers("StatefulPartitionedCall:0") == []
+    assert comparison.layers_in("m/quant_relu/Relu;m/quant_bn/FusedBatchNormV3;m/conv/Conv2D1") == ["relu", "bn", "conv"]
+    assert comparison.layers_in("StatefulPartitionedCall:0") == []
 
 
 def test_agreement_below_99_percent_is_a_warning_that_names_the_first_layer_that_is_off() -> None:
