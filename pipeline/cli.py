@@ -324,7 +324,8 @@ def _edgetpu_compile(options: argparse.Namespace) -> Outcome:
     from pipeline.edgetpu.compiler import CompileOptions
     from pipeline.edgetpu.target import compile_checked
 
-    asked = CompileOptions(options.segments, options.min_runtime_version, options.timeout, options.compiler)
+    cut = tuple(options.cut.split(",")) if options.cut else ()
+    asked = CompileOptions(options.segments, options.min_runtime_version, options.timeout, options.compiler, cut)
     with _Progress() as progress:
         _, found = compile_checked(options.models, asked, options.out, progress)
     return found, display.edgetpu_compile, 0
@@ -527,6 +528,7 @@ def _edgetpu_commands(group: argparse._SubParsersAction[_Parser], add: Callable[
     compile_.add_argument(
         "--timeout", metavar="S", type=_at_least(1), default=180, help="seconds an attempt may take (default: 180)"
     )
+    compile_.add_argument("--cut", metavar="TENSOR,..", help="end the Edge TPU's part there; the CPU does what follows")
     compile_.add_argument(
         "--compiler", metavar="COMMAND", help="instead of the installed one; {folder} in it is the model's folder"
     )

@@ -341,13 +341,13 @@ def edgetpu_check(found: Json, paint: Paint) -> str:
     head = (
         paint("good", "maps whole") if whole else paint("bad", f"{found['on_cpu']} of {count(total, 'op')} on the CPU")
     )
-    size = f"about {found['estimated_parameter_bytes']:,} bytes"
+    size = f"about {found['estimated_parameter_bytes']:,} bytes, {found['estimated_on_chip_bytes']:,} on the chip"
     fits = "fit" if found["fits_on_chip"] else "do not fit"
     sure = "" if found["fits_on_chip_certain"] else ", but that is close"
     unsure = sum(not op["certain"] for op in found["ops"])
     rows = [
         ("compiler", f"{found['compiler']}, runtime version {found['runtime_version']}"),
-        ("parameters", f"{size}: they {fits} on the chip{sure}"),
+        ("parameters", f"{size}: they {fits}{sure}"),
         ("unsure", f"of {count(unsure, 'op')}"),
     ]
     lines = [f"{head}  {clean(found['model']['path'], 100)}", *_facts(rows)]

@@ -33,6 +33,8 @@ ATTEMPTS = 3  # without the search for a partition; one more with it
 MAX_SEGMENTS = 16
 RUNTIME_VERSIONS = (10, 11, 12, 13, 14)
 
+SEARCH_TRIES = 16  # of the search for a partition, each with a few ops less; the timeout is of one
+
 _GRACE_S = 10.0  # beyond the compiler's own timeout, before it is ended
 _MAX_OUTPUT_BYTES = 8 * 1024 * 1024
 
@@ -43,12 +45,14 @@ Progress = Callable[[str, int, int], None]
 class CompileOptions:
     """segments: to run on as many Edge TPUs. min_runtime_version: the oldest runtime that has to run it, or the
     compiler's own. timeout_s: of one attempt. command: instead of the installed program, its words; {folder} in it
-    becomes the folder that holds the model, and has to be reachable under that name."""
+    becomes the folder that holds the model, and has to be reachable under that name. cut: names of the tensors at
+    which the Edge TPU's part is to end (the compiler's -i)."""
 
     segments: int = 1
     min_runtime_version: int | None = None
     timeout_s: int = 180
     command: str | None = None
+    cut: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -226,6 +230,7 @@ def compile_models(
     _check(models, options)
     graphs = [tflite.read(path) for path in models]
     for graph in graphs:
+        _check_cut(graph, options.cut)
         if any(op.custom_code == CUSTOM_OP for op in graph.ops):
             known = troubles.by_kind("already-compiled", troubles.COMPILER)
             raise UnsupportedError(f"{graph.path}: {known.cause}", hint=known.remedy)
@@ -240,7 +245,8 @@ def compile_models(
     with lifetime.temporary_folder() as folder:
         for name, graph in zip(names, graphs, strict=True):
             shutil.copyfile(graph.path, folder / f"{name}.tflite")
-        runner = _Runner(program, options, folder, names, log, progress)
+        largest = max(len(graph.ops) for graph in graphs)
+        runner = _Runner(program, options, folder, names, largest, log, progress)
         said = runner.until_success()
         made = [
             CompiledModel(graph.path, graph.sha256, len(graph.ops), _segments(runner, name, graph, said, out))
@@ -273,6 +279,10 @@ def _check(models: Sequence[Path], options: CompileOptions) -> None:
             "several models are compiled to share one Edge TPU, segments to share several; not both at once.",
             hint="compile the models one by one with --segments.",
         )
+    if options.cut and len(models) > 1:
+        raise RequestError(
+            "several models cannot be cut at once.", hint="compile the model that is to be cut by itself."
+        )
     if options.min_runtime_version is not None and options.min_runtime_version not in RUNTIME_VERSIONS:
         raise RequestError(
             f"runtime version {options.min_runtime_version} is not known.",
@@ -280,6 +290,16 @@ def _check(models: Sequence[Path], options: CompileOptions) -> None:
         )
     if not 1 <= options.timeout_s <= 86_400:
         raise RequestError(f"a timeout of {options.timeout_s} s; 1 to 86,400 are possible.")
+
+
+def _check_cut(graph: tflite.Graph, cut: Sequence[str]) -> None:
+    made = {graph.tensor(index).name for op in graph.ops for index in op.outputs}
+    for name in cut:
+        if name not in made:
+            raise RequestError(
+                f"{graph.path}: no op computes a tensor of the name {name!r}, so the model cannot be cut there.",
+                hint="`tensorflash inspect` lists them; `tensorflash edgetpu check` says where the part ends anyway.",
+            )
 
 
 def _names(models: Sequence[Path]) -> list[str]:
@@ -303,6 +323,7 @@ class _Runner:
         options: CompileOptions,
         models: Path,
         names: Sequence[str],
+        ops: int,
         log: Path,
         progress: Progress,
     ) -> None:
@@ -310,6 +331,7 @@ class _Runner:
         self.options = options
         self.models = models
         self.names = names
+        self.search_step = -(-ops // SEARCH_TRIES)
         self.log = log
         self.progress = progress
         self.attempts: list[Attempt] = []
@@ -336,7 +358,12 @@ class _Runner:
             words += ["-m", str(self.options.min_runtime_version)]
         if self.options.segments > 1:
             words += ["-n", str(self.options.segments)]
-        return (*words, *(["-d"] if search else []))
+        if self.options.cut:
+            words += ["-i", ",".join(self.options.cut)]
+        return (*words, *(["-d", "-k", str(self.search_step)] if search else []))
+
+    def _limit_s(self, search: bool) -> float:
+        return (self.options.timeout_s + _GRACE_S) * (SEARCH_TRIES if search else 1)
 
     def _attempt(self, search: bool) -> tuple[int | None, str]:
         self.folder = self.models / f"attempt_{len(self.attempts) + 1}"
@@ -349,7 +376,7 @@ class _Runner:
         with said.open("wb") as stream:
             try:
                 with lifetime.process(words, cwd=self.models, stdout=stream, stderr=subprocess.STDOUT) as process:
-                    code = _wait(process, said, self.options.timeout_s + _GRACE_S)
+                    code = _wait(process, said, self._limit_s(search))
             except OSError as error:
                 raise ToolError(f"{words[0]} cannot be started: {error.strerror}.", hint=how_to_get()) from error
         with said.open("rb") as spoken:
@@ -370,8 +397,9 @@ class _Runner:
         tries = len(self.attempts)
         times = "" if tries == 1 else f" {tries} times, the last time with the search for a partition (-d)"
         last = self.attempts[-1]
+        limit_s = self._limit_s("-d" in last.arguments) - _GRACE_S
         how = (
-            f"was stopped after {self.options.timeout_s} s or {_MAX_OUTPUT_BYTES >> 20} MiB of output"
+            f"was stopped after {limit_s:.0f} s or {_MAX_OUTPUT_BYTES >> 20} MiB of output"
             if last.exit_code is None
             else f"died of {_signal(last.exit_code)}"
             if last.exit_code < 0

@@ -141,7 +141,7 @@ def suggest(prediction: Prediction) -> tuple[str, ...]:
         found.append(f"{fix} (ops {names})")
     if prediction.cuts:
         found.append(
-            f"to end the Edge TPU's part on purpose: edgetpu_compiler -i {shlex.quote(','.join(prediction.cuts))}"
+            f"to end the Edge TPU's part on purpose: edgetpu compile --cut {shlex.quote(','.join(prediction.cuts))}"
         )
     if not prediction.fits_on_chip:
         found.append("parameters do not fit on the chip: a smaller model, or --segments with several devices")

@@ -45,7 +45,8 @@ def shown(target: Json) -> dict[str, Any]:
         "memory": [_memory(segment) for segment in segments],
         "estimate": {
             "bytes": check["estimated_parameter_bytes"],
-            "share": min(1.0, check["estimated_parameter_bytes"] / ON_CHIP_BYTES),
+            "on_chip": check["estimated_on_chip_bytes"],
+            "share": min(1.0, check["estimated_on_chip_bytes"] / ON_CHIP_BYTES),
         },
         "histogram": _histogram(device["comparison"]),
         "test_histogram": None if device["test_set"] is None else _histogram(device["test_set"]),

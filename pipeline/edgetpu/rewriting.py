@@ -108,8 +108,7 @@ def _rewrite(content: bytes, edit: Edit) -> bytes:
     if old.field(8) or old.field(9) or any(b.integer(1, "Q") > 1 or b.integer(2, "Q") > 1 for b in old_buffers):
         raise _Unknown("its weights lie outside of it, or at fixed places")
 
-    codes: list[_New | int] = []
-    places: dict[tuple[int, int], int] = {}  # of an old code and a version among the new codes
+    codes: dict[tuple[int, int], tuple[int, _New]] = {}  # by old code and version: the place among the new ones
     ops: list[_New | int] = []
     for index, raw in enumerate(old_ops):
         if index in edit.dropped:
@@ -118,12 +117,11 @@ def _rewrite(content: bytes, edit: Edit) -> bytes:
         if place >= len(old_codes):
             raise Damaged(f"op {index} names operator code {place}, which is not there")
         key = place, edit.versions.get(index, old_codes[place].integer(2, "i", 1))
-        if key not in places:
-            places[key] = len(codes)
-            codes.append(_copy(old_codes[place], _CODE))
-            codes[-1].fields[2] = key[1]
+        if key not in codes:
+            codes[key] = len(codes), _copy(old_codes[place], _CODE)
+            codes[key][1].fields[2] = key[1]
         op = _copy(raw, _OPERATOR)
-        op.fields[0] = places[key]
+        op.fields[0] = codes[key][0]
         if raw.integer(9, "Q") > 1:
             raise _Unknown("a custom op's options lie at a fixed place")
         if index in edit.options:
@@ -146,7 +144,11 @@ def _rewrite(content: bytes, edit: Edit) -> bytes:
         tensors.append(tensor)
 
     vectors = {name: _New(entries=e) for name, e in (("ops", ops), ("tensors", tensors), ("buffers", buffers))}
-    model.fields |= {1: _New(entries=codes), 2: _New(entries=[subgraph]), 4: vectors["buffers"]}
+    model.fields |= {
+        1: _New(entries=[code for _, code in codes.values()]),
+        2: _New(entries=[subgraph]),
+        4: vectors["buffers"],
+    }
     subgraph.fields |= {0: vectors["tensors"], 3: vectors["ops"]}
     if edit.outputs is not None:
         subgraph.fields[2] = _New(data=struct.pack(f"<{len(edit.outputs)}i", *edit.outputs), width=4)

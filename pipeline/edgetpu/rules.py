@@ -422,8 +422,8 @@ CONDITIONS: Mapping[str, Callable[[OpFacts, Any], bool | None]] = {
     "option_not": _option_not,
     "dilated": lambda op, _: None if _dilations(op) is None else _dilations(op) != (1, 1),
     "dilations_differ": lambda op, _: None if (d := _dilations(op)) is None else d[0] != d[1],
-    # Height and width are both larger than this.
-    "spatial_dimensions_over": lambda op, size: op.data is not None and min(op.data.shape[1:3], default=0) > size,
+    # Height and width of the filter are both larger than this.
+    "filter_sides_over": lambda op, size: len(op.inputs) > 1 and min(op.inputs[1].shape[1:3], default=0) > size,
     # The filter has fewer input channels than the input.
     "grouped": lambda op, _: _grouped(op),
     # Input scale * input scale / output scale of a multiplication.

@@ -59,7 +59,7 @@ def compile_checked(
         models,
         options,
         out,
-        predictions={path: (p.on_edgetpu, p.on_cpu) for path, p in predictions.items()},
+        predictions={path: (p.on_edgetpu, p.on_cpu) for path, p in predictions.items() if _foreseen(p, options.cut)},
         progress=progress,
     )
     result = found.as_json()
@@ -75,6 +75,11 @@ def compile_checked(
                     why = error.message.removeprefix(f"{segment.path}: ")
                     result["disagreements"].append(f"{segment.path.name}: its package cannot be read: {why}")
     return found, result
+
+
+def _foreseen(prediction: Prediction, cut: Sequence[str]) -> bool:
+    """Whether a prediction is of the model as it is to be cut: not at all, or where its part ends anyway."""
+    return not cut or set(cut) == set(prediction.cuts)
 
 
 def runtime_needed(result: Mapping[str, Any]) -> int | None:

@@ -93,7 +93,7 @@ COMPILER: tuple[Trouble, ...] = (
         "Internal compiler error. Aborting!",
         r"Internal compiler error|std::out_of_range|terminate called|Check failed|[Ss]egmentation fault|core dumped",
         "the compiler has a fault of its own; on the same file it may succeed the next time.",
-        "it is tried again, and then with the search for a partition (-d); cut the model with -i if that fails.",
+        "it is tried again, and then with the search for a partition (-d); cut the model with --cut if that fails.",
         again=True,
     ),
     Trouble(
@@ -108,7 +108,7 @@ COMPILER: tuple[Trouble, ...] = (
         "Compilation failed!",
         r"",
         "the compiler gave up without a reason; on the same file it may succeed the next time.",
-        "it is tried again, and then with the search for a partition (-d); cut the model with -i if that fails.",
+        "it is tried again, and then with the search for a partition (-d); cut the model with --cut if that fails.",
         again=True,
     ),
 )
@@ -150,11 +150,25 @@ STATUS: tuple[Trouble, ...] = (
         "batch 1, and reshape to at most three dimensions.",
     ),
     Trouble(
+        "status-constant",
+        "Filter, bias, or other param is not constant at compile-time",
+        r"not constant at compile-time",
+        "a weight of the op is computed, or is an input.",
+        "make it a constant of the model.",
+    ),
+    Trouble(
         "status-limitation",
         "Operation is otherwise supported, but not mapped due to some unspecified limitation",
         r"unspecified limitation",
         "a limit of size or of parameters that is not documented for this op.",
-        "shrink the layer, or cut the model before it with -i.",
+        "shrink the layer, or cut the model before it with --cut.",
+    ),
+    Trouble(
+        "status-two-dimensions",
+        "For example, a fully-connected or softmax layer with 2D output",
+        r"layer with 2D output",
+        "the op works on several vectors at once, which this compiler does for one only.",
+        "a batch of 1; for a dense layer along a sequence, a 1x1 convolution.",
     ),
     Trouble(
         "status-unsupported",

@@ -24,8 +24,10 @@ STUB = b"\x1c\x00\x00\x00TFL3" + bytes(1016)
 def main(behaviour: str, words: list[str]) -> int:
     options = _options(words)
     print(f"Edge TPU Compiler version {VERSION}")
-    print(f"Started a compilation timeout timer of {options.timeout_sec} seconds.\n", flush=True)
     calls = _count_call()
+    if options.search_delegate:
+        _search(options)
+    print(f"Started a compilation timeout timer of {options.timeout_sec} seconds.\n", flush=True)
     if behaviour.startswith("says:"):
         print(behaviour[5:], file=sys.stderr)
         _write(options.out_dir, options.models[0], STUB)
@@ -64,9 +66,21 @@ def _options(words: list[str]) -> argparse.Namespace:
     parser.add_argument("-m", "--min_runtime_version", type=int, default=14)
     parser.add_argument("-n", "--num_segments", type=int, default=1)
     parser.add_argument("-d", "--search_delegate", action="store_true")
+    parser.add_argument("-k", "--delegate_search_step", type=int, default=1)
+    parser.add_argument("-i", "--intermediate_tensors", default="")
     parser.add_argument("-t", "--timeout_sec", type=int, default=180)
     parser.add_argument("models", nargs="+", type=Path)
     return parser.parse_args(words)
+
+
+def _search(options: argparse.Namespace) -> None:
+    """What is printed of tries that failed, before the one that does not."""
+    print(f"Searching for valid delegate with step {options.delegate_search_step}")
+    for ops in (135, 134):
+        print(f"Try to compile segment with {ops} ops\nIntermediate tensors: first/concat,second/Relu")
+        print(f"Started a compilation timeout timer of {options.timeout_sec} seconds.")
+        print("Compilation child process completed within timeout period.\nCompilation failed! ")
+    print("Try to compile segment with 133 ops")
 
 
 def _count_call() -> int:

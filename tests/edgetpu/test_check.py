@@ -73,6 +73,15 @@ CASES: list[tuple[OpFacts, str]] = [
             dilation_hfactor=1, dilation_wfactor=4),
         "mapped",
     ),
+    (  # a filter of one column, over an image: a temporal convolution
+        one("CONV_2D", [tensor(0, (1, 64, 32, 16)), tensor(1, (8, 3, 1, 16), constant=True)], (1, 64, 32, 8), 3,
+            dilation_hfactor=4, dilation_wfactor=1),
+        "mapped",
+    ),
+    (
+        one("RESIZE_NEAREST_NEIGHBOR", [tensor(0, (1, 512, 512, 3))], (1, 1024, 1024, 3), 3),
+        "limitation",
+    ),
     (one("RESIZE_BILINEAR", [X], (1, 16, 16, 16), 3), "mapped"),
     (one("RESIZE_BILINEAR", [tensor(0, (1, 1, 1, 16))], (1, 33, 33, 16), 3), "limitation"),
     (one("TRANSPOSE", [tensor(0, (1, 28, 28, 88))], (1, 88, 28, 28)), "mapped"),
@@ -211,7 +220,8 @@ def test_the_json_has_all_that_was_promised() -> None:
     keys = {"index", "op", "version", "target", "reason", "blocker", "certain", "fix", "behind"}
     assert all(op.keys() == keys for op in found["ops"])
     assert found["fits_on_chip"] is True
-    assert found["estimated_parameter_bytes"] == 2 * 64 * (3 * 3 * 4 + 8)  # two convolutions, 4 channels padded to 64
+    assert found["estimated_parameter_bytes"] == 2 * 16 * (3 * 3 * 4 + 8)  # two convolutions, 4 channels padded to 16
+    assert found["estimated_on_chip_bytes"] == 2 * 64 * (3 * 3 * 4 + 8)
 
 
 def test_every_rule_has_a_source_and_names_no_model() -> None:
@@ -351,7 +361,7 @@ def test_counts_agree_with_published_compiler_logs() -> None:
                 compared += 1
             if line.startswith("On-chip memory used for caching") and line.endswith("MiB"):
                 used = float(words[-1].removesuffix("MiB")) * (1 << 20)
-                assert 0.9 * used <= check.parameter_bytes(mapped) <= 1.2 * used
+                assert 0.95 * used <= check.on_chip_bytes(mapped) <= 1.05 * used
                 compared += 1
     assert compared > 100
 
@@ -364,4 +374,4 @@ def test_the_estimate_of_parameters_is_near_what_was_cached() -> None:
         found = check.check_model(compiled.with_name(compiled.name.replace("_edgetpu", "")))
         real = sum(p.cached_bytes + p.streamed_bytes for p in package.read(compiled).packages)
         if real > 300_000:
-            assert 0.9 * real <= found.parameter_bytes <= 1.2 * real, compiled.name
+            assert 0.92 * real <= found.parameter_bytes <= 1.08 * real, compiled.name

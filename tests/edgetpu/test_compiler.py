@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -114,14 +115,16 @@ def test_a_random_failure_is_tried_again(model: Path) -> None:
 def test_the_search_for_a_partition_comes_last(model: Path) -> None:
     found = compiled(model, "needs the search")
     assert ["-d" in a.arguments for a in found.attempts] == [False, False, False, True]
+    assert found.attempts[-1].arguments[-3:] == ("-d", "-k", "1")
     assert found.attempts[-1].exit_code == 0
+    assert found.models[0].segments[0].cached_bytes == 2560  # of the try that succeeded, among those that did not
 
 
 def test_what_always_fails_fails_in_the_end_and_leaves_no_stub(model: Path) -> None:
     with pytest.raises(ToolError, match=r"failed with exit code 1 4 times, .*\(-d\): .*Compilation failed!"):
         compiled(model, "always fails")
     assert packages(model) == []
-    assert (model.parent / "out" / "edgetpu_compiler.log").read_text().count("Compilation failed!") == 4
+    assert (model.parent / "out" / "edgetpu_compiler.log").read_text().count("[exit code 1]") == 4
 
 
 def test_a_crash_is_tried_again_and_named(model: Path) -> None:
@@ -194,6 +197,29 @@ def test_models_that_share_the_chip_are_compiled_together(model: Path, tmp_path:
     assert len(found.attempts) == 1
     assert [m.source for m in found.models] == [model, other]
     assert packages(model) == ["my_model_2_edgetpu.tflite", "my_model_edgetpu.tflite"]
+
+
+def test_the_part_ends_where_it_is_asked_to(model: Path) -> None:
+    options = CompileOptions(command=stand_in("success"), cut=("t1",))
+    found = compile_models([model], options, model.parent / "out")
+    assert "-i t1" in " ".join(found.attempts[0].arguments)
+    with pytest.raises(RequestError, match="no op computes a tensor of the name 'nowhere'"):
+        compile_models([model], CompileOptions(command=stand_in("success"), cut=("nowhere",)), model.parent / "out")
+    with pytest.raises(RequestError, match="several models cannot be cut"):
+        compile_models([model, model], options, model.parent / "out")
+
+
+def test_the_search_has_time_for_all_its_tries(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    real = compiler._wait
+
+    def wait(process: subprocess.Popen[bytes], said: Path, timeout_s: float) -> int | None:
+        waited.append(timeout_s)
+        return real(process, said, timeout_s)
+
+    monkeypatch.setattr(compiler, "_wait", wait)
+    compiled(model, "needs the search", timeout_s=20)
+    assert waited == [30, 30, 30, 30 * compiler.SEARCH_TRIES]
 
 
 def test_an_older_runtime_is_asked_for(model: Path) -> None:

@@ -170,7 +170,7 @@ def test_suggestions_name_the_ops_and_where_to_cut(tmp_path: Path) -> None:
     text = "\n".join(found.suggestions)
     assert "DEQUANTIZE" in text
     assert "inference_output_type" in text
-    assert "edgetpu_compiler -i" in text
+    assert "edgetpu compile --cut" in text
 
 
 def test_a_tensors_name_cannot_become_a_command(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_tensors_name_cannot_become_a_command(tmp_path: Path) -> None:
     model.op("LEAKY_RELU", [middle], [y])
     found = fix.fix_model(saved(tmp_path, model.build()), tmp_path / "fixed.tflite", samples=1)
     command = found.suggestions[-1].split(": ", 1)[1]
-    assert shlex.split(command) == ["edgetpu_compiler", "-i", "a'; touch pwned; '"]
+    assert shlex.split(command) == ["edgetpu", "compile", "--cut", "a'; touch pwned; '"]
 
 
 def test_a_small_file_that_would_be_read_forever_is_refused() -> None:
