@@ -228,15 +228,17 @@ class InputOptions(_Section):
         if sum(ways) > 1:
             raise ValueError("scale and offset, mean and std, or range: one of the three")
         if self.range is not None and (self.raw != "uint8" or self.range[0] == self.range[1]):
-            raise ValueError("range is two different numbers, for uint8")
+            raise ValueError("range has two different numbers, and goes with raw: uint8")
         lengths = {len(value) for value in (self.scale, self.offset, self.mean, self.std) if value} - {1}
         if len(lengths) > 1:
-            raise ValueError(f"values for {' and '.join(map(str, sorted(lengths)))} channels")
+            raise ValueError(
+                f"values for {' and '.join(map(str, sorted(lengths)))} channels; as many everywhere, or one for all"
+            )
         if self.std is not None and min(self.std) <= 0:
             raise ValueError("std has to be above 0")
         contract = self.contract
         if not np.isfinite((*contract.scale, *contract.offset)).all() or 0.0 in contract.scale:
-            raise ValueError("the normalisation cannot be computed in float32, or makes all values one")
+            raise ValueError("a scale is 0, or beyond float32")
         return self
 
     @property

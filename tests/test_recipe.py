@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.errors import RecipeError
@@ -35,6 +36,26 @@ def test_a_bad_recipe_is_refused_with_its_message(name: str, monkeypatch: pytest
     message = str(caught.value).replace(f"{BAD}{os.sep}", "")
     assert message + "\n" == Path(f"{name}.expected").read_text(encoding="utf-8")
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("section", "scale", "offset"),
+    [
+        ("{raw: uint8}", (1.0,), (0.0,)),
+        ("{raw: uint8, scale: 0.0625}", (0.0625,), (0.0,)),
+        ("{raw: int16, scale: [0.5, 2], offset: -1}", (0.5, 2.0), (-1.0,)),
+        ("{raw: uint8, mean: [127.5, 0, 51], std: [127.5, 255, 51]}", (1 / 127.5, 1 / 255, 1 / 51), (-1.0, 0.0, -1.0)),
+        ("{raw: uint8, range: [-1, 1]}", (2 / 255,), (-1.0,)),
+        ("{raw: float32, mean: 2, std: 4}", (0.25,), (-0.5,)),
+    ],
+)
+def test_every_way_to_state_the_input_becomes_one_formula(
+    section: str, scale: tuple[float, ...], offset: tuple[float, ...], folder: Path
+) -> None:
+    contract = load(write(folder, f"{GOOD}input: {section}\n")).contract
+    assert contract is not None and contract.layout == "channels_last"
+    assert contract.scale == tuple(float(np.float32(value)) for value in scale)
+    assert contract.offset == offset
 
 
 def test_every_expected_message_has_its_recipe() -> None:
@@ -165,8 +186,10 @@ def test_the_documentation_names_every_key() -> None:
     sections = {
         "model": "ModelSource",
         "data": "DataSource",
+        "input": "InputOptions",
         "train": "TrainOptions",
         "quantize": "QuantizeOptions",
+        "convert": "ConvertOptions",
         "gate": "Gate",
         "targets[]": "Target",
         "verify": "VerifyOptions",
