@@ -10,6 +10,7 @@ import pytest
 
 from pipeline import tflite
 from pipeline.errors import ModelError
+from tests.endless import many_names, many_options, many_scales
 from tests.tflite_builder import TfliteBuilder
 
 FULL = os.environ.get("TENSORFLASH_FULL") == "1"
@@ -170,3 +171,22 @@ def test_a_dynamic_shape_says_how_to_convert() -> None:
     model.op("RELU", [x], [y])
     with pytest.raises(ModelError, match=r"batch\): shape \[-1, 4\] is not static"):
         read(model.build())
+
+
+@pytest.mark.parametrize("content", [many_scales(), many_names(), many_options()], ids=["scales", "names", "options"])
+def test_a_small_file_that_would_be_read_forever_is_refused(content: bytes) -> None:
+    with pytest.raises(ModelError, match="refer to each other so often"):
+        tflite.parse(content, Path("model.tflite"))
+
+
+def test_tensors_that_share_a_buffer_share_its_bytes() -> None:
+    model = TfliteBuilder()
+    x, y = model.input((1, 1000), scale=0.1), model.output((1, 1000), scale=0.1)
+    weights = [model.constant(np.ones((1, 1000), np.int8), scale=0.1) for _ in range(50)]
+    for index in weights:
+        model._tensors[index].buffer = model._tensors[weights[0]].buffer
+    model.op("ADD", [x, weights[0]], [y])
+    graph = model.graph()
+    first = graph.tensor(weights[0]).data
+    assert first is not None
+    assert all(np.shares_memory(first, graph.tensor(index).data) for index in weights)  # type: ignore[arg-type]
