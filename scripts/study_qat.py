@@ -1,0 +1,73 @@
+"""What int8 costs the digits example and what training recovers, over several seeds: a table of docs/quantization.md.
+
+python scripts/study_qat.py [--seeds 5] [--out build/study]
+
+Some two minutes a seed on a free machine; what is done is found again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline import recipe, training
+from pipeline.recipe import QuantizerOptions, Recipe, WeightOptions
+from pipeline.workspace import Workspace
+
+DIGITS = Path(__file__).resolve().parent.parent / "examples" / "digits" / "recipe.yaml"
+VARIANTS = {
+    "8 bits, a scale for each channel": (),
+    "8 bits, one scale for each layer": (
+        QuantizerOptions(layers=("Conv2D", "DepthwiseConv2D", "Dense"), weights=WeightOptions(per_channel=False)),
+    ),
+    "4 bits, a scale for each channel": (
+        QuantizerOptions(layers=("Conv2D", "DepthwiseConv2D"), weights=WeightOptions(bits=4)),
+    ),
+}
+# Student's t, 97.5 %, by degrees of freedom.
+T = {4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+
+
+def accuracies(original: Recipe, quantizers: Sequence[QuantizerOptions], seed: int, out: Path) -> dict[str, float]:
+    """Percent of the test set, by float, ptq and qat."""
+    quantize = original.quantization.model_copy(update={"quantizers": tuple(quantizers)})
+    request = original.model_copy(update={"seed": seed, "quantize": quantize, "gate": None})
+    with Workspace(out) as workspace:
+        trained = training.train(request, workspace)
+    return {method: 100 * found.accuracy for method, found in trained.evaluations.items()}
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean and 95 % interval of the mean, by Student's t."""
+    mean = statistics.mean(values)
+    half = T[len(values) - 1] * statistics.stdev(values) / math.sqrt(len(values))
+    return mean, mean - half, mean + half
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seeds", type=int, default=5, choices=[count + 1 for count in T])
+    parser.add_argument("--out", type=Path, default=Path("build") / "study")
+    options = parser.parse_args(arguments)
+    original = recipe.load(DIGITS)
+    rows = ["| Weights | float | PTQ | QAT | QAT - PTQ, by seed | mean, 95 % interval |", "|---|---|---|---|---|---|"]
+    for variant, quantizers in VARIANTS.items():
+        found = []
+        for seed in range(1, options.seeds + 1):
+            found.append(accuracies(original, quantizers, seed, options.out))
+            print(f"{variant}, seed {seed}: {found[-1]}", file=sys.stderr)
+        means = [f"{statistics.mean(run[method] for run in found):.1f}" for method in ("float", "ptq", "qat")]
+        differences = [run["qat"] - run["ptq"] for run in found]
+        mean, low, high = interval(differences)
+        shown = ", ".join(f"{difference:+.1f}" for difference in differences)
+        rows.append(f"| {variant} | {' | '.join(means)} | {shown} | {mean:+.1f} ({low:+.1f} to {high:+.1f}) |")
+    print("\n".join(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
