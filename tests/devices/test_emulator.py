@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.board import all_boards, load
-from pipeline.build import compile_project
 from pipeline.devices import TRANSPORTS, Device, open_device
 from pipeline.devices.link import FrameLink
 from pipeline.errors import DeviceError
-from pipeline.model import Export, Image
-from pipeline.project import render
-from tests.devices.toy import HERE, LAYERS, MODEL, FaultyLine, layers, outputs, sample
+from pipeline.model import Image
+from tests.devices.conftest import Built
+from tests.devices.toy import LAYERS, MODEL, FaultyLine, layers, outputs, sample
 
 pytestmark = pytest.mark.emulated
 
@@ -24,39 +23,6 @@ BOARDS = [
     for board in all_boards()
     if board.emulator is not None
 ]
-
-
-class Built:
-    """The toy firmware of one board after another, each built once."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.images: dict[str, dict[str, Image]] = {}
-
-    def __call__(self, board: str) -> dict[str, Image]:
-        if board not in self.images:
-            export = Export(
-                runtime="aot",
-                model=MODEL,
-                symbol="toy_model",
-                header="toy_model.h",
-                files={name: (HERE / name).read_bytes() for name in ("toy_model.c", "toy_model.h")},
-                arena_bytes=4096,
-                arena_lower_bound=4096,
-                weights_bytes=0,
-                constant_bytes=0,
-                macs=0,
-                kernels=(),
-                layers=LAYERS,
-            )
-            project = render(export, load(board), self.folder / board)
-            self.images[board] = compile_project(project, ["verify", "trace"])
-        return self.images[board]
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    return Built(tmp_path_factory.mktemp("boards"))
 
 
 @pytest.mark.parametrize("board", BOARDS)
