@@ -52,9 +52,9 @@ def normalized_dense() -> Any:
     return tfmot.quantization.keras.quantize_model(tf_keras.Model(image, layers.Dense(3)(x)))
 
 
-def outcome(model: Callable[[], Any], samples: Any, path: Path) -> dict[str, Any]:
+def outcome(model: Callable[[], Any], samples: Any, path: Path, **options: Any) -> dict[str, Any]:
     try:
-        graph = convert.to_int8(model(), samples, path)
+        graph = convert.to_int8(model(), samples, path, **options)
     except TensorflashError as error:
         return {"error": type(error).__name__, "message": error.message, "hint": error.hint}
     return {
@@ -63,6 +63,7 @@ def outcome(model: Callable[[], Any], samples: Any, path: Path) -> dict[str, Any
         "inputs": [graph.tensor(i).dtype for i in graph.inputs],
         "outputs": [graph.tensor(i).dtype for i in graph.outputs],
         "dtypes": sorted({tensor.dtype for tensor in graph.tensors}),
+        "dense scales": [graph.tensor(op.inputs[1]).scales.size for op in graph.ops if op.name == "FULLY_CONNECTED"],
     }
 
 
@@ -79,6 +80,12 @@ def main(folder: Path) -> None:
         "dense and normalization": (normalized_dense, SAMPLES),
     }
     results = {name: outcome(model, samples, folder / "model.tflite") for name, (model, samples) in cases.items()}
+    for io in ("uint8", "float32"):
+        results[io] = outcome(plain, SAMPLES, folder / "model.tflite", io=io)
+        results[f"{io} again"] = outcome(plain, SAMPLES, folder / "model.tflite", io=io)
+    for name in ("plain", "qat"):
+        one = outcome(cases[name][0], SAMPLES, folder / "model.tflite", per_channel_dense=False)
+        results[f"{name}, one dense scale"] = one
     (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
 
 

@@ -40,8 +40,24 @@ def test_a_conversion_gives_int8_throughout(results: dict[str, Any], case: str) 
     assert result["dtypes"] == ["int32", "int8"]
 
 
-def test_a_conversion_gives_the_same_bytes_again(results: dict[str, Any]) -> None:
-    assert results["plain"]["sha256"] == results["plain again"]["sha256"]
+@pytest.mark.parametrize("io", ["uint8", "float32"])
+def test_other_types_of_input_and_output_are_quantized_at_the_edges_alone(results: dict[str, Any], io: str) -> None:
+    result = results[io]
+    out = "QUANTIZE" if io == "uint8" else "DEQUANTIZE"
+    assert result["ops"] == ["QUANTIZE", "CONV_2D", "RESHAPE", "FULLY_CONNECTED", "SOFTMAX", out]
+    assert (result["inputs"], result["outputs"]) == ([io], [io])
+    assert result["dtypes"] == sorted(["int32", "int8", io])
+
+
+@pytest.mark.parametrize("case", ["plain", "qat"])
+def test_dense_has_one_weight_scale_where_that_is_asked_for(results: dict[str, Any], case: str) -> None:
+    assert results[f"{case}, one dense scale"]["dense scales"] == [1]
+    assert results["plain"]["dense scales"] == [3]
+
+
+@pytest.mark.parametrize("case", ["plain", "uint8", "float32"])
+def test_a_conversion_gives_the_same_bytes_again(results: dict[str, Any], case: str) -> None:
+    assert results[case]["sha256"] == results[f"{case} again"]["sha256"]
 
 
 @pytest.mark.slow
