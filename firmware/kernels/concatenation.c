@@ -1,7 +1,7 @@
 /* Concatenation along one dimension, of any type: a row of the output is a row of each input, one after the other.
  *   inputs  inputs[i] is [rows][row_bytes[i]]; one tensor may be there several times
  *   output  [rows][sum of row_bytes]
- * Bit-exact with: TFLM's CONCATENATION.
+ * Bit-exact with: TFLM's CONCATENATION and PACK.
  * Overflow: none possible.
  * Scratch: none. Inputs and output must not overlap. */
 #include "concatenation.h"

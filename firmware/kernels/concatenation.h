@@ -10,8 +10,8 @@ extern "C" {
 
 struct tflash_concatenation_params {
   int32_t rows;   /* elements of the dimensions before the one that is joined */
-  int32_t inputs; /* 1..10 */
-  int32_t row_bytes[10]; /* of each input: bytes of the joined dimension and those after it */
+  int32_t inputs;
+  const int32_t *row_bytes; /* [inputs], bytes of the joined dimension and those after it */
 };
 
 void tflash_concatenation(const struct tflash_concatenation_params *p, const void *const *inputs, void *output);

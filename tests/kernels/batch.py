@@ -116,6 +116,13 @@ def check(cases: Sequence[Case], target: Target, folder: Path) -> None:
     assert not wrong, f"{len(wrong)} of {len(cases)} cases differ from TFLM:\n" + "\n".join(wrong[:8])
 
 
+def check_many(cases: Sequence[Case], target: Target, folder: Path) -> None:
+    """`check`, in as many programs as the memory of every board needs."""
+    at_once = 125
+    for first in range(0, len(cases), at_once):
+        check(cases[first : first + at_once], target, folder / str(first))
+
+
 def sources(cases: Sequence[Case], core: Core = PORTABLE) -> dict[str, bytes]:
     """All C files of a batch by relative path. A test may change them to see whether the batch notices."""
     files: dict[str, bytes] = {}

@@ -5,19 +5,19 @@ Single ops are tested elsewhere; here it is the plan: lifetimes, memory taken ov
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.aot import export
-from tests.kernels.batch import TARGETS, Case, Target, case_count, check
+from tests.kernels.batch import TARGETS, Case, Target, case_count, check_many
 from tests.kernels.random_cases import Draw, layer, window_positions
+from tests.kernels.test_stateful import lstm, svdf
 from tests.tflite_builder import TfliteBuilder
 
 Shape = tuple[int, ...]
-
-PROGRAM = 125  # networks in one program: more do not fit the memory of every board
 
 
 class Network:
@@ -50,6 +50,12 @@ class Network:
             self.relu6,
             self.mean,
             self.requantize,
+            self.transpose_conv,
+            self.resize,
+            self.batch_matmul,
+            self.svdf,
+            self.lstm,
+            self.remember,
         )
         self.draw.choice(kinds)()
 
@@ -170,6 +176,60 @@ class Network:
         y = self.made(shape, scale * self.draw.log_uniform(0.5, 2), self.draw.zero_point())
         self.model.op("QUANTIZE", [x], [y])
 
+    def transpose_conv(self) -> None:
+        x, shape, scale, _ = self.pick(4)
+        taps, stride = (self.draw.integer(1, 3), self.draw.integer(1, 3)), self.draw.integer(1, 2)
+        made = layer(self.draw, (self.draw.integer(1, 6), *taps, shape[3]), 0)
+        to = (1, stride * shape[1], stride * shape[2], made.weights.shape[0])
+        if np.prod(to) > 2000:
+            return
+        y = self.made(to, made.output_scale * scale / made.input_scale, self.draw.output_zero_point())
+        w = self.model.constant(made.weights, scale=made.weight_scales)
+        b = -1 if made.bias is None else self.model.constant(made.bias, scale=made.weight_scales * np.float32(scale))
+        size = self.model.constant(np.array(to, np.int32))
+        self.model.op("TRANSPOSE_CONV", [size, w, x, b], [y], padding="SAME", stride_h=stride, stride_w=stride)
+
+    def resize(self) -> None:
+        x, shape, scale, zero = self.pick(4)
+        size = self.draw.integer(1, 2 * shape[1]), self.draw.integer(1, 2 * shape[2])
+        if np.prod(size) * shape[3] <= 2000:
+            op = self.draw.choice(("RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR"))
+            y = self.made((1, *size, shape[3]), scale, zero)
+            half = self.draw.chance(0.5)
+            self.model.op(op, [x, self.model.constant(np.array(size, np.int32))], [y], half_pixel_centers=half)
+
+    def batch_matmul(self) -> None:
+        x, shape, scale, _ = self.pick()
+        if len(shape) < 2 or len(shape) > 5 or np.prod(shape[:-1]) * shape[-2] > 2000:
+            return
+        natural = scale * math.sqrt(shape[-1]) * 90
+        y = self.made((*shape[:-1], shape[-2]), scale * natural, self.draw.output_zero_point())
+        self.model.op("BATCH_MATMUL", [x, x], [y], adj_y=True)  # with itself
+
+    def svdf(self) -> None:
+        x, shape, scale, zero = self.pick()
+        flat = (1, int(np.prod(shape)))
+        if flat[1] <= 100:
+            y = self.made(flat, scale, zero)
+            self.model.op("RESHAPE", [x], [y], new_shape=np.array(flat, np.int32))
+            self.tensors.append(svdf(self.draw, self.model, y, flat, scale))
+
+    def lstm(self) -> None:
+        x, shape, scale, zero = self.pick(4)
+        sequence = (1, shape[1], shape[2] * shape[3])
+        if sequence[1] <= 12 and 1e-3 < scale < 1:
+            y = self.made(sequence, scale, zero)
+            self.model.op("RESHAPE", [x], [y], new_shape=np.array(sequence, np.int32))
+            self.tensors.append(lstm(self.draw, self.model, y, sequence, scale))
+
+    def remember(self) -> None:
+        """A tensor comes back in the next inference, in place of itself."""
+        x, shape, scale, zero = self.pick()
+        handle = self.model.tensor((), dtype="resource")
+        self.model.op("VAR_HANDLE", [], [handle], container="", shared_name=f"variable_{handle}")
+        self.model.op("READ_VARIABLE", [handle], [self.made(shape, scale, zero)])
+        self.model.op("ASSIGN_VARIABLE", [handle, x], [])
+
     def finish(self) -> None:
         """The last tensor is an output; so are some others, computed ones or an input."""
         computed = self.tensors[len(self.inputs) :]
@@ -193,9 +253,7 @@ def network_case(number: int) -> Case:
 @pytest.mark.golden
 @pytest.mark.parametrize("target", TARGETS)
 def test_random_networks_give_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
-    for first in range(0, case_count(60, 500), PROGRAM):
-        numbers = range(first, min(first + PROGRAM, case_count(60, 500)))
-        check([network_case(number) for number in numbers], target, tmp_path / str(first))
+    check_many([network_case(number) for number in range(case_count(60, 500))], target, tmp_path)
 
 
 def test_the_networks_reuse_memory_in_every_way() -> None:

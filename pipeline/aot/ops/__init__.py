@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pipeline.aot.ops.batch_matmul import lower_batch_matmul
-from pipeline.aot.ops.concatenation import lower_concatenation
+from pipeline.aot.ops.concatenation import lower_concatenation, lower_pack
 from pipeline.aot.ops.conv_2d import lower_conv_2d
 from pipeline.aot.ops.depthwise_conv_2d import lower_depthwise_conv_2d
 from pipeline.aot.ops.elementwise import lower_add, lower_mul, lower_sub
 from pipeline.aot.ops.fully_connected import lower_fully_connected
+from pipeline.aot.ops.gather import lower_gather
 from pipeline.aot.ops.lookup import (
     lower_abs,
     lower_elu,
@@ -26,6 +27,15 @@ from pipeline.aot.ops.relu import lower_relu, lower_relu6
 from pipeline.aot.ops.resize import lower_resize_bilinear, lower_resize_nearest_neighbor
 from pipeline.aot.ops.shape import lower_expand_dims, lower_reshape, lower_squeeze
 from pipeline.aot.ops.softmax import lower_softmax
+from pipeline.aot.ops.space_batch import lower_batch_to_space_nd, lower_space_to_batch_nd
+from pipeline.aot.ops.split import lower_split, lower_split_v, lower_unpack
+from pipeline.aot.ops.strided_copy import (
+    lower_depth_to_space,
+    lower_slice,
+    lower_space_to_depth,
+    lower_strided_slice,
+    lower_transpose,
+)
 from pipeline.aot.ops.svdf import lower_svdf
 from pipeline.aot.ops.transpose_conv import lower_transpose_conv
 from pipeline.aot.ops.unidirectional_sequence_lstm import lower_unidirectional_sequence_lstm
@@ -38,14 +48,17 @@ LOWERINGS: dict[str, Lowering] = {
     "ASSIGN_VARIABLE": lower_assign_variable,
     "AVERAGE_POOL_2D": lower_average_pool_2d,
     "BATCH_MATMUL": lower_batch_matmul,
+    "BATCH_TO_SPACE_ND": lower_batch_to_space_nd,
     "CALL_ONCE": lower_call_once,
     "CONCATENATION": lower_concatenation,
     "CONV_2D": lower_conv_2d,
     "DEPTHWISE_CONV_2D": lower_depthwise_conv_2d,
+    "DEPTH_TO_SPACE": lower_depth_to_space,
     "DEQUANTIZE": lower_dequantize,
     "ELU": lower_elu,
     "EXPAND_DIMS": lower_expand_dims,
     "FULLY_CONNECTED": lower_fully_connected,
+    "GATHER": lower_gather,
     "HARD_SWISH": lower_hard_swish,
     "LEAKY_RELU": lower_leaky_relu,
     "LOGISTIC": lower_logistic,
@@ -53,6 +66,7 @@ LOWERINGS: dict[str, Lowering] = {
     "MEAN": lower_mean,
     "MUL": lower_mul,
     "NEG": lower_neg,
+    "PACK": lower_pack,
     "PAD": lower_pad,
     "PADV2": lower_pad,
     "QUANTIZE": lower_quantize,
@@ -63,12 +77,20 @@ LOWERINGS: dict[str, Lowering] = {
     "RESIZE_BILINEAR": lower_resize_bilinear,
     "RESIZE_NEAREST_NEIGHBOR": lower_resize_nearest_neighbor,
     "RSQRT": lower_rsqrt,
+    "SLICE": lower_slice,
     "SOFTMAX": lower_softmax,
+    "SPACE_TO_BATCH_ND": lower_space_to_batch_nd,
+    "SPACE_TO_DEPTH": lower_space_to_depth,
+    "SPLIT": lower_split,
+    "SPLIT_V": lower_split_v,
     "SQUEEZE": lower_squeeze,
+    "STRIDED_SLICE": lower_strided_slice,
     "SUB": lower_sub,
     "SVDF": lower_svdf,
     "TANH": lower_tanh,
+    "TRANSPOSE": lower_transpose,
     "TRANSPOSE_CONV": lower_transpose_conv,
     "UNIDIRECTIONAL_SEQUENCE_LSTM": lower_unidirectional_sequence_lstm,
+    "UNPACK": lower_unpack,
     "VAR_HANDLE": lower_var_handle,
 }

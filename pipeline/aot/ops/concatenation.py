@@ -1,4 +1,4 @@
-"""CONCATENATION along any axis."""
+"""CONCATENATION along any axis, and PACK along a new one."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import math
 
 import numpy as np
 
-from pipeline.aot.steps import Core, Step, portable_reason, refuse
+from pipeline.aot.ops.operands import axis_of, expect_shape, moved
+from pipeline.aot.steps import Constant, Core, Ref, Step, portable_reason, refuse
 from pipeline.tflite import Graph, Op, Tensor
 
 # What TFLM takes.
 _DTYPES = ("int8", "int16", "int32", "int64", "float32", "bool")
+_PACK_DTYPES = ("int8", "int16", "int32", "int64", "float32")
 _MAX_INPUTS = 10
 _MAX_RANK = 6
 
@@ -30,18 +32,35 @@ def lower_concatenation(graph: Graph, op: Op, core: Core) -> Step:
     if activation != "NONE":
         raise refuse(op, f"a fused activation {activation}; TFLM has none here either.")
     sources = [source for source in sources if source.elements]
-    itemsize = np.dtype(output.dtype).itemsize
+    return _step(op, core, sources, output, math.prod(output.shape[:axis]))
+
+
+def lower_pack(graph: Graph, op: Op, core: Core) -> Step:
+    """One call of tflash_concatenation, which is the same once each input has a dimension of 1 more."""
+    if not op.inputs or min(op.inputs) < 0 or len(op.outputs) != 1:
+        raise refuse(op, "inputs and an output are needed.")
+    sources, output = [graph.tensor(index) for index in op.inputs], graph.tensor(op.outputs[0])
+    for position in range(len(sources)):
+        moved(graph, op, _PACK_DTYPES, position)
+    axis = axis_of(op, int(op.options.get("axis", 0)), len(output.shape))
+    shapes = [list(source.shape) for source in sources]
+    count = op.options.get("values_count", 0)
+    if any(source.shape != sources[0].shape for source in sources) or count != len(sources):
+        raise refuse(op, f"{len(sources)} inputs of {shapes}, values_count {count}; as many of one shape are needed.")
+    expected = (*sources[0].shape[:axis], len(sources), *sources[0].shape[axis:])
+    expect_shape(op, output, expected, f"{len(sources)} inputs of {shapes[0]} packed along axis {axis}")
+    return _step(op, core, sources, output, math.prod(output.shape[:axis]))
+
+
+def _step(op: Op, core: Core, sources: list[Tensor], output: Tensor, rows: int) -> Step:
     return Step(
         op=op,
         kernel="concatenation",
         reason=portable_reason(core),
         inputs=tuple(source.index for source in sources),
         outputs=(output.index,),
-        params={
-            "rows": math.prod(output.shape[:axis]),
-            "inputs": len(sources),
-            "row_bytes": tuple(math.prod(source.shape[axis:]) * itemsize for source in sources),
-        },
+        params={"rows": rows, "inputs": len(sources), "row_bytes": Ref("row_bytes")},
+        constants=(Constant("row_bytes", np.array([source.bytes // rows for source in sources], np.int32)),),
         input_array=True,
     )
 
