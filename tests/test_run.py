@@ -5,12 +5,14 @@ import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from pipeline import cli
 from pipeline.errors import BoardError, RequestError
 from pipeline.run import STAGES, RunResult, run_recipe
 from tests import tiny_recipe
+from tests.tflite_builder import TfliteBuilder
 from tests.tiny_recipe import leftovers, report
 
 pytestmark = [pytest.mark.golden, pytest.mark.emulated]
@@ -200,6 +202,48 @@ def test_an_emulated_board_and_the_host_say_the_same(copy: tuple[Path, Path]) ->
     assert rungs[-3:] == ["TFLM on the host", "aot on native", "aot on qemu_cortex_m4"]
 
 
+def at_the_edges(io: str) -> bytes:
+    """RELU and SOFTMAX on int8, with inputs and outputs of another type, as the converter writes them."""
+    quantized = {"float32": {}, "uint8": {"scale": 0.5, "zero_point": 127}}[io]
+    probability = {"float32": {}, "uint8": {"scale": 1 / 256, "zero_point": 0}}[io]
+    model = TfliteBuilder()
+    x, codes = model.input((1, 4), dtype=io, **quantized), model.tensor((1, 4), scale=0.5, zero_point=-1)
+    relu, softmax = (
+        model.tensor((1, 4), scale=0.25, zero_point=-128),
+        model.tensor((1, 4), scale=1 / 256, zero_point=-128),
+    )
+    model.op("QUANTIZE", [x], [codes])
+    model.op("RELU", [codes], [relu])
+    model.op("SOFTMAX", [relu], [softmax], beta=1.0)
+    model.op("QUANTIZE" if io == "uint8" else "DEQUANTIZE", [softmax], [model.output((1, 4), dtype=io, **probability)])
+    return model.build()
+
+
+@pytest.mark.parametrize(("io", "board"), [("uint8", "qemu_cortex_m4"), ("float32", "native")])
+def test_a_model_with_other_types_at_its_edges_is_proved_and_fed_with_raw_data(
+    io: str, board: str, tmp_path: Path
+) -> None:
+    recipe = tiny_recipe.write(
+        tmp_path, target=board, input="{raw: int16, scale: [0.5, 0.25, 1, 2], offset: -3}", labels="[a, b, c, d]"
+    )
+    (tmp_path / "small.tflite").write_bytes(at_the_edges(io))
+    raw = np.random.default_rng(2).integers(-30, 30, (12, 4)).astype(np.int16)
+    np.savez(tmp_path / "data.npz", x_test=raw, y_test=np.arange(12) % 4)
+    [target] = run(recipe, tmp_path / "work").targets
+    assert (target["exact"], target["device_accuracy"]["mismatched_samples"]) == (True, 0)
+    assert target["device_accuracy"]["total"] == 12
+
+
+def test_data_that_somebody_has_normalised_already_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tiny_recipe.write(tmp_path, input="{raw: uint8, range: [-1, 1]}")  # its data are float32
+    assert cli.main(["run", str(recipe), "--out", str(tmp_path / "work")]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "data.npz: x_test is float32; the recipe's input section says that raw data are uint8." in said
+    assert "without normalisation" in said
+
+
 def test_an_unknown_stage_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="no stage 'deploy'") as caught:
         run(tmp_path / "nowhere.yaml", tmp_path / "work", until="deploy")
@@ -225,6 +269,52 @@ def load():
     x[y == 1, 1] += 100
     return {"train": (x, y), "test": (x[:60], y[:60]), "representative": 1e-3 * x[:5]}
 """
+
+
+RAW = """
+import numpy as np
+
+def load():
+    random = np.random.default_rng(1)
+    x = random.integers(0, 256, (120, 3, 6, 5)).astype(np.uint8)  # channels first
+    y = np.arange(120) % 2
+    x[y == 1, 0] //= 4
+    return {"train": (x, y), "test": (x[:40], y[:40]), "representative": x[:60]}
+"""
+IMAGES = """
+import tf_keras
+from tf_keras import layers
+
+def build():
+    image = tf_keras.Input((6, 5, 3))
+    x = layers.Flatten()(layers.Conv2D(4, 3, activation="relu")(image))
+    return tf_keras.Model(image, layers.Dense(2, activation="softmax")(x))
+"""
+
+
+@pytest.mark.train
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["ptq", "qat"])
+def test_a_network_is_trained_on_raw_bytes_and_converted_to_uint8(method: str, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(IMAGES)
+    (tmp_path / "source.py").write_text(RAW)
+    recipe = tiny_recipe.write(
+        tmp_path,
+        model="{factory: net.py:build}",
+        data="{factory: source.py:load}",
+        input="{raw: uint8, layout: channels_first, mean: [100, 128, 128], std: [60, 74, 74]}",
+        train="{epochs: 3, learning_rate: 0.01}",
+        quantize=f"{{method: {method}{', epochs: 1' if method == 'qat' else ''}}}",
+        convert="{io: uint8, per_channel_dense: false}",
+        targets="[{board: native}, {board: qemu_cortex_m4}]",
+        labels="[bright, dark]",
+    )
+    result = run(recipe, tmp_path / "work")
+    assert [target["exact"] for target in result.targets] == [True, True]
+    found = report(tmp_path / "work")
+    assert {tensor["dtype"] for tensor in (*found["model"]["inputs"], *found["model"]["outputs"])} == {"uint8"}
+    assert found["targets"][0]["device_accuracy"]["correct"] > 30
+    assert found["quantization"]["ranges"]
 
 
 @pytest.mark.train
