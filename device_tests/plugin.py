@@ -16,7 +16,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
     """Loads the suite where an argument names it."""
     if names_the_suite(args):
         early_config.pluginmanager.import_plugin("pipeline.device_tests.suite")
-        from pipeline.device_tests.suite import in_parallel
+        from .suite import in_parallel
 
         args[:] = [*in_parallel(args), *args]
 

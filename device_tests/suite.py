@@ -17,11 +17,12 @@ import pytest
 
 from pipeline import __version__, rig
 from pipeline import board as boards
-from pipeline.device_tests.bench import Bench, Request, skip_or_fail
 from pipeline.devices import TRANSPORTS, lab
 from pipeline.devices.ports import AbsentError
 from pipeline.errors import TensorflashError
 from pipeline.rig import Place
+
+from .bench import Bench, Request, skip_or_fail
 
 OWN_MODEL = Path(__file__).with_name("tiny.tflite")
 

@@ -9,11 +9,12 @@ from collections.abc import Callable
 import pytest
 
 from pipeline import wire
-from pipeline.device_tests.bench import Bench
-from pipeline.device_tests.faults import FAULTS, FaultyStream
 from pipeline.devices import Device, FrameLink
 from pipeline.devices.link import Refused
 from pipeline.wire import Command, Status
+
+from .bench import Bench
+from .faults import FAULTS, FaultyStream
 
 Record = Callable[[str, object], None]
 
