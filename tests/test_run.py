@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from pipeline import cli
-from pipeline.errors import BoardError, RequestError
+from pipeline.errors import BoardError, GateError, RequestError
 from pipeline.run import STAGES, RunResult, run_recipe
+from pipeline.tflm_library import CHIRALE
 from tests import tiny_recipe
 from tests.tflite_builder import TfliteBuilder
 from tests.tiny_recipe import leftovers, report
@@ -242,6 +245,28 @@ def test_data_that_somebody_has_normalised_already_are_refused(
     said = " ".join(capsys.readouterr().err.split())
     assert "data.npz: x_test is float32; the recipe's input section says that raw data are uint8." in said
     assert "without normalisation" in said
+
+
+@pytest.mark.parametrize(
+    ("targets", "library"),
+    [
+        ("[{board: nano_33_ble_sense, runtime: tflm}, {board: native}]", [CHIRALE.name]),
+        ("[{board: esp32_s3_devkitc_1, runtime: tflm}, {board: nano_33_ble_sense, runtime: aot}]", []),
+    ],
+)
+def test_training_is_told_of_libraries_that_compute_dense_wrongly(
+    targets: str, library: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def train(*_: object, one_dense_scale_for: Sequence[str]) -> NoReturn:
+        told.extend(one_dense_scale_for)
+        raise GateError("far enough")
+
+    monkeypatch.setattr("pipeline.run.training.train", train)
+    with pytest.raises(GateError, match="far enough"):
+        run(tiny_recipe.write(tmp_path, targets=targets), tmp_path / "work", until="train")
+    assert told == library
 
 
 def test_an_unknown_stage_is_refused_before_anything_is_read(tmp_path: Path) -> None:
