@@ -9,6 +9,8 @@ May be float32 or uint8: a model input that only QUANTIZE reads, and a model out
 
 from __future__ import annotations
 
+from collections import Counter
+
 from pipeline.errors import ModelError, UnsupportedError
 from pipeline.state import VARIABLE_OPS
 from pipeline.tflite import Graph, Op, Tensor
@@ -35,6 +37,12 @@ def require_int8(graph: Graph) -> None:
     _require_one_subgraph(graph)
     _require_static(graph)
     _require_quantized(graph)
+
+
+def tensor_types(graph: Graph) -> dict[str, int]:
+    """How many tensors the ops read and write, by dtype: the evidence of `require_int8`, for reports."""
+    used = {index for op in graph.ops for index in (*op.inputs, *op.outputs) if index >= 0}
+    return dict(sorted(Counter(graph.tensor(index).dtype for index in used).items()))
 
 
 def _require_builtin(graph: Graph) -> None:

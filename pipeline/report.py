@@ -51,7 +51,10 @@ class Tensor(TypedDict):
 
 @with_config(_CLOSED)
 class Model(TypedDict):
-    """The int8 .tflite file. macs are of one inference, weights_bytes include biases."""
+    """The int8 .tflite file. macs are of one inference, weights_bytes include biases.
+
+    tensor_types: dtype -> how many tensors its ops work on.
+    """
 
     name: str
     sha256: str
@@ -60,6 +63,7 @@ class Model(TypedDict):
     macs: int
     weights_bytes: int
     file_bytes: int
+    tensor_types: NotRequired[Mapping[str, int]]
 
 
 @with_config(_CLOSED)

@@ -471,6 +471,7 @@ def _report(
             "macs": costs["macs"],
             "weights_bytes": costs["weights_bytes"],
             "file_bytes": model.path.stat().st_size,
+            "tensor_types": audit.tensor_types(graph),
         },
         "labels": list(request.labels),
         "input_contract": None if request.contract is None else request.contract.as_json(),

@@ -68,6 +68,7 @@ def exact() -> dict[str, Any]:
             "macs": sum(op[5] for op in OPS),
             "weights_bytes": sum(op[6] for op in OPS),
             "file_bytes": 21_904,
+            "tensor_types": {"int8": 28, "int32": 12},
         },
         "labels": [str(digit) for digit in range(10)],
         "input_contract": {"raw": "uint8", "scale": [0.0625], "offset": [0.0], "layout": "channels_last"},

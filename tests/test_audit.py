@@ -30,6 +30,10 @@ def test_an_int8_model_passes():
     audit.require_int8(int8_model().graph())
 
 
+def test_tensors_are_counted_by_type():
+    assert audit.tensor_types(int8_model().graph()) == {"int8": 3}
+
+
 def test_published_models_pass(model_zoo: Path):
     for name in ("kws_ref_model", "ad01_int8"):
         audit.require_int8(tflite.read(model_zoo / "mlperf_tiny" / f"{name}.tflite"))

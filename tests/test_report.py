@@ -166,6 +166,11 @@ def test_the_page_has_all_sections(tmp_path: Path) -> None:
         assert words in page.text, words
 
 
+def test_the_page_shows_of_which_types_the_tensors_are(tmp_path: Path) -> None:
+    page = written(report_sample.exact(), tmp_path)[0].text
+    assert "int32: 12 tensors, int8: 28 tensors; no op between the edges works on floats" in page
+
+
 def test_the_page_says_how_raw_values_become_the_models_input(tmp_path: Path) -> None:
     words = (
         "uint8, channels last; real = raw × scale + offset, with scale 0.0625 and offset 0. The data went through it"
