@@ -74,6 +74,13 @@ def test_the_digits_example_is_read() -> None:
     assert recipe.source == ROOT / "examples" / "digits" / "recipe.yaml"
 
 
+@pytest.mark.parametrize("example", sorted(path.name for path in (ROOT / "examples").iterdir() if path.is_dir()))
+def test_every_example_is_read_and_its_readme_says_how_it_is_run(example: str) -> None:
+    folder = ROOT / "examples" / example
+    assert load(folder / "recipe.yaml").name == example
+    assert f"tensorflash run examples/{example}/recipe.yaml" in (folder / "README.md").read_text(encoding="utf-8")
+
+
 def test_paths_are_relative_to_the_recipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(folder, GOOD)
     monkeypatch.chdir(folder.parent)
@@ -189,6 +196,7 @@ def test_the_documentation_names_every_key() -> None:
         "input": "InputOptions",
         "train": "TrainOptions",
         "quantize": "QuantizeOptions",
+        "quantize.quantizers[]": "QuantizerOptions",
         "convert": "ConvertOptions",
         "gate": "Gate",
         "targets[]": "Target",
