@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline import comparison
 from pipeline.data import Samples
 from pipeline.errors import DataError
 from pipeline.model import Array, TensorSpec
@@ -118,9 +119,10 @@ def warnings(graph: Graph, spec: TensorSpec, x: Array) -> list[str]:
             axes = tuple(axis for axis in range(weights.ndim) if axis != _WITH_CHANNELS[op.name])
             dead = np.flatnonzero(~weights.any(axis=axes)).tolist()
             if dead:
+                layers = "".join(f"{name}, " for name in comparison.layers_in(graph.tensor(op.outputs[0]).name))
                 found.append(
-                    f"{op.where()}: {len(dead)} of {weights.shape[_WITH_CHANNELS[op.name]]} channels have only zeros "
-                    f"for weights ({_listed(dead)}): dead channels, which may be left out of the model."
+                    f"{layers}{op.where()}: {len(dead)} of {weights.shape[_WITH_CHANNELS[op.name]]} channels have only "
+                    f"zeros for weights ({_listed(dead)}): dead channels, which may be left out of the model."
                 )
     return found
 

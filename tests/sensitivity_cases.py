@@ -34,6 +34,14 @@ def network() -> Any:
     return tf_keras.Model(image, layers.Dense(3, name="scores")(x))
 
 
+def branched() -> Any:
+    model = network()
+    bright = layers.Conv2D(4, 3, name="bright", activation="relu")
+    total = layers.Add(name="total")([model.get_layer("add_relu").output, bright(model.input)])
+    bright.set_weights([np.full(bright.kernel.shape, 0.1, np.float32), np.full(4, -1.81, np.float32)])  # 18 inputs
+    return tf_keras.Model(model.input, layers.Dense(3, name="scores")(layers.Flatten()(total)))
+
+
 def main(folder: Path) -> None:
     results: dict[str, Any] = {}
 
@@ -73,6 +81,12 @@ def main(folder: Path) -> None:
     found = sensitivity.ranges(model, X[:40], np.concatenate([X[:40], 3 * X[40:]]))
     results["bright test set"] = {"layers": found, "restored": before == [w.tolist() for w in model.get_weights()]}
     results["same"] = {"layers": sensitivity.ranges(model, X, X), "restored": True}
+
+    # Two branches; one is for bright images alone, of which the representative data have none.
+    model = branched()
+    before = [w.tolist() for w in model.get_weights()]
+    found = sensitivity.ranges(model, X[:40], np.concatenate([X[40:], 3 * X[40:]]))
+    results["a branch"] = {"layers": found, "restored": before == [w.tolist() for w in model.get_weights()]}
 
     limit, sensitivity.BUDGET_MACS = sensitivity.BUDGET_MACS, 1e4
     analysed("too large", network())

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from pipeline import calibration
+from pipeline.errors import DataError
+
 pytestmark = pytest.mark.train
 
 CASES = Path(__file__).parent / "sensitivity_cases.py"
@@ -86,3 +89,9 @@ def test_a_test_set_beyond_the_representative_data_shows_in_every_layer(results:
     for layer in found.values():
         assert 0.01 < layer["clipped"] < 0.6
         assert layer["test_high"] > layer["high"] > layer["low"] >= layer["test_low"]
+
+
+def test_a_branch_that_the_representative_data_never_reach_is_named(results: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="layer bright: its output is 0 for every representative sample, but 0 to"):
+        calibration.require_exercised(results["a branch"]["layers"])
+    calibration.require_exercised(results["bright test set"]["layers"])
