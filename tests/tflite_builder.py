@@ -51,6 +51,7 @@ _OPTIONS = {
     "MAXIMUM": "MaximumMinimum",
     "MINIMUM": "MaximumMinimum",
     "PADV2": "PadV2",
+    "L2_NORMALIZATION": "L2Norm",
     "BATCH_MATMUL": "BatchMatMul",
     "SVDF": "SVDF",
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "UnidirectionalSequenceLSTM",

@@ -1,4 +1,4 @@
-/* Mean over any axes, int8. The contract is in mean_s8.c. */
+/* Mean or sum over any axes, int8. The contract is in mean_s8.c. */
 #ifndef TFLASH_MEAN_S8_H
 #define TFLASH_MEAN_S8_H
 

@@ -70,11 +70,12 @@ def inverse_sqrt(x: int) -> Multiplier:
         return Multiplier(INT32_MAX, 0)
     shift = 11
     while x >= 1 << 29:
-        x >>= 2
+        x //= 4
         shift += 1
-    pairs = (31 - x.bit_length()) // 2 - 1  # zero bits above x, but the sign, in pairs; one pair stays
-    shift -= pairs
-    x = (x << (2 * pairs)) >> 1
+    while x < 1 << 27:
+        x *= 4
+        shift -= 1
+    x //= 2
     half = rounding_shift(x, 1)
     y = 1 << 28  # Q3.28, as all here
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""Ops that only move bytes, in C against TFLM, byte for byte."""
+"""Ops that move bytes, and CAST, in C against TFLM, byte for byte."""
 
 from __future__ import annotations
 
@@ -182,6 +182,13 @@ def gather_case(op: str, number: int) -> Case:
     return move.case([x, which], [move.output(result)], **options)
 
 
+def cast_case(op: str, number: int) -> Case:
+    move = Move(op, number, "int8", "int16", "int32", "bool")
+    shape, after = move.shape(move.draw.integer(0, 3), 9), move.draw.choice(("int8", "int16", "int32", "bool"))
+    x = move.source(shape)
+    return move.case([x], [move.model.output(shape, dtype=after, scale=0.1 if after == "int8" else None)])
+
+
 CASES: dict[str, Callable[[str, int], Case]] = {
     "TRANSPOSE": transpose_case,
     "SLICE": slice_case,
@@ -195,6 +202,7 @@ CASES: dict[str, Callable[[str, int], Case]] = {
     "PACK": stack_case,
     "UNPACK": stack_case,
     "GATHER": gather_case,
+    "CAST": cast_case,
 }
 
 

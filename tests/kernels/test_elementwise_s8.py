@@ -1,4 +1,4 @@
-"""ADD, SUB and MUL in C against TFLM, byte for byte."""
+"""Ops on two tensors in C against TFLM, byte for byte."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.kernels.batch import TARGETS, Case, Target, case_count, check
+from tests.kernels.batch import TARGETS, Case, Target, case_count, check, check_many
 from tests.kernels.random_cases import Draw
 from tests.tflite_builder import TfliteBuilder
 
 OPS = ("ADD", "SUB", "MUL")
+MORE_OPS = ("MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "PRELU")  # without a fused activation
 
 
 def scales(draw: Draw, op: str) -> tuple[float, float, float]:
@@ -19,7 +20,11 @@ def scales(draw: Draw, op: str) -> tuple[float, float, float]:
     style = draw.choice(("ordinary", "ordinary", "ties", "far apart"))
     first, spread = draw.log_uniform(1e-3, 1.0), 1000.0 if style == "far apart" else 4.0
     second = first * draw.log_uniform(1 / spread, spread)
-    natural = first * second * 128 if op == "MUL" else max(first, second) * 2
+    natural = {
+        "MUL": first * second * 128,
+        "SQUARED_DIFFERENCE": max(first, second) ** 2 * 128,
+        "PRELU": max(first, first * second * 128),
+    }.get(op, max(first, second) * 2)
     output = natural * draw.log_uniform(1 / spread, spread)
     if style == "ties":
         first, second, output = (2.0 ** round(float(np.log2(v))) for v in (first, second, output))
@@ -44,6 +49,10 @@ def shapes(draw: Draw) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return (pair[1], pair[0]) if draw.chance(0.5) else (pair[0], pair[1])
 
 
+def activation(draw: Draw, op: str) -> dict[str, str]:
+    return {"fused_activation_function": draw.activation()} if op in OPS else {}
+
+
 def elementwise_case(op: str, number: int) -> Case:
     draw = Draw(op, number)
     one, two = shapes(draw)
@@ -66,7 +75,7 @@ def elementwise_case(op: str, number: int) -> Case:
     result = model.output(np.broadcast_shapes(one, two), scale=output, zero_point=zeros[2])
     if draw.chance(0.3):
         model.as_output(operands[0 if constant != 0 else 1])  # which keeps the result out of its memory
-    model.op(op, operands, [result], fused_activation_function=draw.activation())
+    model.op(op, operands, [result], **activation(draw, op))
     return Case(f"{op.lower()}_{number}", model.build(), draw.samples(inputs))
 
 
@@ -79,7 +88,7 @@ def all_pairs_case(op: str, number: int) -> Case:
     a = model.input((256, 1), scale=first, zero_point=zeros[0])
     b = model.input((1, 256), scale=second, zero_point=zeros[1])
     y = model.output((256, 256), scale=output, zero_point=zeros[2])
-    model.op(op, [a, b], [y], fused_activation_function=draw.activation())
+    model.op(op, [a, b], [y], **activation(draw, op))
     codes = np.arange(-128, 128).astype(np.int8)
     return Case(f"{op.lower()}_all_{number}", model.build(), ((codes.reshape(256, 1), codes.reshape(1, 256)),))
 
@@ -98,3 +107,11 @@ def test_elementwise_ops_give_the_bytes_of_tflm_for_every_pair_of_codes(
     op: str, target: Target, tmp_path: Path
 ) -> None:
     check([all_pairs_case(op, number) for number in range(case_count(4, 20))], target, tmp_path)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("target", TARGETS)
+def test_more_elementwise_ops_give_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
+    cases = [elementwise_case(op, number) for op in MORE_OPS for number in range(case_count(12))]
+    cases += [all_pairs_case(op, number) for op in MORE_OPS for number in range(case_count(2, 20))]
+    check_many(cases, target, tmp_path)

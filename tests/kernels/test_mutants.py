@@ -11,8 +11,8 @@ from tests.kernels.batch import HOST, Case, build, differing, run, sources, tflm
 from tests.kernels.test_conv_2d_s8 import conv_2d_case
 from tests.kernels.test_depthwise_conv_2d_s8 import depthwise_conv_2d_case
 from tests.kernels.test_fully_connected_s8 import fully_connected_case
-from tests.kernels.test_mean_s8 import mean_case
 from tests.kernels.test_pool_2d_s8 import pool_2d_case
+from tests.kernels.test_reduce_s8 import reduce_case
 
 CASE_COUNT = 40  # those of a default run: what they do not find, it would not find
 
@@ -20,7 +20,7 @@ CASES: dict[str, Callable[[int], Case]] = {
     "CONV_2D": conv_2d_case,
     "DEPTHWISE_CONV_2D": depthwise_conv_2d_case,
     "FULLY_CONNECTED": fully_connected_case,
-    "MEAN": mean_case,
+    "MEAN": lambda number: reduce_case("MEAN", number),
     "AVERAGE_POOL_2D": lambda number: pool_2d_case("AVERAGE_POOL_2D", number),
     "MAX_POOL_2D": lambda number: pool_2d_case("MAX_POOL_2D", number),
 }

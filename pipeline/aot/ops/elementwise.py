@@ -1,4 +1,4 @@
-"""ADD, SUB and MUL of int8 tensors, with broadcasting."""
+"""Ops on two int8 tensors that broadcast: ADD, SUB, MUL, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE and PRELU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline.aot import packing
 from pipeline.aot.requantization import checked_multiplier, fused_range, prove_no_overflow
 from pipeline.aot.steps import Core, ParamValue, Step, portable_reason, quantized_input, quantized_output, refuse
 from pipeline.aot.variants import Variant, choose, no_obstacle
-from pipeline.fixedpoint import Multiplier
+from pipeline.fixedpoint import Multiplier, requantize
 from pipeline.tflite import Graph, Op, Tensor
 
 _MAX_GROUPS = 4
@@ -34,6 +34,7 @@ def lower_mul(graph: Graph, op: Op, core: Core) -> Step:
     prove_no_overflow(op, [largest], [multiplier], output.zero_point)
     low, high = fused_range(op, output)
     params: dict[str, ParamValue] = {
+        **_offsets(first, second),
         "multiplier": multiplier.mantissa,
         "shift": multiplier.shift,
         "output_offset": output.zero_point,
@@ -41,6 +42,64 @@ def lower_mul(graph: Graph, op: Op, core: Core) -> Step:
         "activation_max": high,
     }
     return _step(graph, op, core, "mul_s8", params)
+
+
+def lower_maximum(graph: Graph, op: Op, core: Core) -> Step:
+    """One call of tflash_maximum_minimum_s8. As in TFLM, codes are compared whatever their scales are."""
+    return _step(graph, op, core, "maximum_minimum_s8", {"maximum": 1})
+
+
+def lower_minimum(graph: Graph, op: Op, core: Core) -> Step:
+    """One call of tflash_maximum_minimum_s8. As in TFLM, codes are compared whatever their scales are."""
+    return _step(graph, op, core, "maximum_minimum_s8", {"maximum": 0})
+
+
+def lower_squared_difference(graph: Graph, op: Op, core: Core) -> Step:
+    """One call of tflash_squared_difference_s8. Source of the multipliers: TFLM's squared_difference.cc, in double."""
+    one, two, output = _tensors(graph, op)
+    twice_largest = 2 * max(one.scale, two.scale)
+    first, second = (_below_one(op, tensor.scale / twice_largest) for tensor in (one, two))
+    last = checked_multiplier(op, twice_largest * twice_largest / ((1 << 14) * output.scale))
+    differences = [
+        requantize((a - one.zero_point) << 7, first) - requantize((b - two.zero_point) << 7, second)
+        for a in (-128, 127)
+        for b in (-128, 127)
+    ]
+    prove_no_overflow(op, [max(d * d for d in differences)], [last], output.zero_point)
+    params: dict[str, ParamValue] = {
+        **_offsets(one, two),
+        "multiplier1": first.mantissa,
+        "shift1": first.shift,
+        "multiplier2": second.mantissa,
+        "shift2": second.shift,
+        "output_multiplier": last.mantissa,
+        "output_shift": last.shift,
+        "output_offset": output.zero_point,
+    }
+    return _step(graph, op, core, "squared_difference_s8", params)
+
+
+def lower_prelu(graph: Graph, op: Op, core: Core) -> Step:
+    """One call of tflash_prelu_s8. Source of the multipliers: TFLM's prelu_common.cc, in double."""
+    source, slopes, output = _tensors(graph, op)
+    positive = checked_multiplier(op, source.scale / output.scale)
+    negative = checked_multiplier(op, source.scale * slopes.scale / output.scale)
+    prove_no_overflow(op, [127 - source.zero_point], [positive], output.zero_point)
+    largest_slope = max(127 - slopes.zero_point, 128 + slopes.zero_point)
+    prove_no_overflow(op, [(128 + source.zero_point) * largest_slope], [negative], output.zero_point)
+    params: dict[str, ParamValue] = {
+        **_offsets(source, slopes),
+        "multiplier": positive.mantissa,
+        "shift": positive.shift,
+        "slope_multiplier": negative.mantissa,
+        "slope_shift": negative.shift,
+        "output_offset": output.zero_point,
+    }
+    return _step(graph, op, core, "prelu_s8", params)
+
+
+def _offsets(first: Tensor, second: Tensor) -> dict[str, ParamValue]:
+    return {"offset1": -first.zero_point, "offset2": -second.zero_point}
 
 
 def _tensors(graph: Graph, op: Op) -> tuple[Tensor, Tensor, Tensor]:
@@ -59,6 +118,7 @@ def _sum_params(graph: Graph, op: Op) -> dict[str, ParamValue]:
     last = _below_one(op, twice_largest / ((1 << _LEFT_SHIFT) * output.scale))
     low, high = fused_range(op, output)
     return {
+        **_offsets(one, two),
         "multiplier1": first.mantissa,
         "shift1": first.shift,
         "multiplier2": second.mantissa,
@@ -96,8 +156,6 @@ def _step(graph: Graph, op: Op, core: Core, kernel: str, params: dict[str, Param
             "shape": shape,
             "strides1": strides1,
             "strides2": strides2,
-            "offset1": -first.zero_point,
-            "offset2": -second.zero_point,
             **params,
         },
         in_place=whole[0] if whole else None,

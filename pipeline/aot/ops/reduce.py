@@ -1,11 +1,12 @@
-"""MEAN over any axes."""
+"""MEAN, SUM and REDUCE_MAX over any axes."""
 
 from __future__ import annotations
 
 import math
 
+from pipeline.aot.ops.operands import constant_integers
 from pipeline.aot.requantization import checked_multiplier, prove_no_overflow
-from pipeline.aot.steps import Core, Step, portable_reason, quantized_input, quantized_output, refuse
+from pipeline.aot.steps import Core, ParamValue, Step, portable_reason, quantized_input, quantized_output, refuse
 from pipeline.fixedpoint import Multiplier
 from pipeline.tflite import Graph, Op, Tensor
 
@@ -14,17 +15,47 @@ _MAX_GROUPS = 4
 
 def lower_mean(graph: Graph, op: Op, core: Core) -> Step:
     """One call of tflash_mean_s8."""
+    return _mean(graph, op, core, is_sum=False)
+
+
+def lower_sum(graph: Graph, op: Op, core: Core) -> Step:
+    """One call of tflash_mean_s8, with a multiplier that does not divide."""
+    return _mean(graph, op, core, is_sum=True)
+
+
+def lower_reduce_max(graph: Graph, op: Op, core: Core) -> Step:
+    """One call of tflash_reduce_max_s8."""
+    source, output = quantized_input(graph, op, 0), quantized_output(graph, op)
+    codes = [(tensor.scale, tensor.zero_point) for tensor in (source, output)]
+    if codes[0] != codes[1]:
+        raise refuse(
+            op,
+            f"the input is quantized with {codes[0]} and the output with {codes[1]}; they have to be the same, for "
+            "TFLM as well.",
+            "convert the model again.",
+        )
+    axes = _axes(graph, op, source)
+    _check_shapes(op, source, output, axes)
+    return Step(
+        op=op,
+        kernel="reduce_max_s8",
+        reason=portable_reason(core),
+        inputs=(source.index,),
+        outputs=(output.index,),
+        params=_walk(source, output, axes),
+    )
+
+
+def _mean(graph: Graph, op: Op, core: Core, *, is_sum: bool) -> Step:
     source, output = quantized_input(graph, op, 0), quantized_output(graph, op)
     axes = _axes(graph, op, source)
-    kept = [axis for axis in range(len(source.shape)) if axis not in axes]
     _check_shapes(op, source, output, axes)
     count = math.prod(source.shape[axis] for axis in axes)
-    multiplier = _divided(checked_multiplier(op, source.scale / output.scale), count)
+    multiplier = checked_multiplier(op, source.scale / output.scale)
+    if not is_sum:
+        multiplier = _divided(multiplier, count)
     # The largest partial sum: the zero point's part comes first, and the codes add up to 128 each.
     prove_no_overflow(op, [count * (128 + abs(source.zero_point))], [multiplier], output.zero_point)
-    kept_groups = _groups(source.shape, kept)
-    reduced_groups = _groups(source.shape, sorted(axes)) or [(1, 1)]
-    run, run_stride = reduced_groups.pop()
     return Step(
         op=op,
         kernel="mean_s8",
@@ -32,14 +63,7 @@ def lower_mean(graph: Graph, op: Op, core: Core) -> Step:
         inputs=(source.index,),
         outputs=(output.index,),
         params={
-            "outputs": output.elements,
-            "reductions": math.prod(size for size, _ in reduced_groups),
-            "run": run,
-            "run_stride": run_stride,
-            "kept_sizes": _filled([size for size, _ in kept_groups], 1),
-            "kept_strides": _filled([stride for _, stride in kept_groups], 0),
-            "reduced_sizes": _filled([size for size, _ in reduced_groups], 1),
-            "reduced_strides": _filled([stride for _, stride in reduced_groups], 0),
+            **_walk(source, output, axes),
             "sum_offset": -source.zero_point * count,
             "output_offset": output.zero_point,
             "multiplier": multiplier.mantissa,
@@ -48,19 +72,31 @@ def lower_mean(graph: Graph, op: Op, core: Core) -> Step:
     )
 
 
+def _walk(source: Tensor, output: Tensor, axes: set[int]) -> dict[str, ParamValue]:
+    """The parameters that lead through the input: an output element's part of it, one after the other."""
+    kept_groups = _groups(source.shape, [axis for axis in range(len(source.shape)) if axis not in axes])
+    reduced_groups = _groups(source.shape, sorted(axes)) or [(1, 1)]
+    run, run_stride = reduced_groups.pop()
+    return {
+        "outputs": output.elements,
+        "reductions": math.prod(size for size, _ in reduced_groups),
+        "run": run,
+        "run_stride": run_stride,
+        "kept_sizes": _filled([size for size, _ in kept_groups], 1),
+        "kept_strides": _filled([stride for _, stride in kept_groups], 0),
+        "reduced_sizes": _filled([size for size, _ in reduced_groups], 1),
+        "reduced_strides": _filled([stride for _, stride in reduced_groups], 0),
+    }
+
+
 def _axes(graph: Graph, op: Op, source: Tensor) -> set[int]:
-    """The axes that are averaged, counted from 0; naming one twice is allowed."""
-    if len(op.inputs) != 2 or op.inputs[1] < 0:
+    """The axes that go, counted from 0; naming one twice is allowed."""
+    if len(op.inputs) != 2:
         raise refuse(op, "an input and the axes are needed.")
-    tensor = graph.tensor(op.inputs[1])
-    if tensor.dtype != "int32":
-        raise refuse(op, f"its axes ({tensor.name}) are {tensor.dtype}; int32 is needed.")
-    if tensor.data is None and tensor.elements:
-        raise refuse(op, f"its axes ({tensor.name}) are computed; the aot kernel takes constants.")
-    given = [] if tensor.data is None else [int(axis) for axis in tensor.data.reshape(-1)]
+    given = constant_integers(graph, op, 1, "axes")
     rank = len(source.shape)
     if any(not -rank <= axis < rank for axis in given):
-        raise refuse(op, f"axes {given} of an input of shape {list(source.shape)}.")
+        raise refuse(op, f"axes {list(given)} of an input of shape {list(source.shape)}.")
     return {axis % rank for axis in given}
 
 

@@ -1,0 +1,24 @@
+/* The larger or the smaller of two tensors' codes, int8. The contract is in maximum_minimum_s8.c. */
+#ifndef TFLASH_MAXIMUM_MINIMUM_S8_H
+#define TFLASH_MAXIMUM_MINIMUM_S8_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct tflash_maximum_minimum_s8_params {
+  int32_t shape[4]; /* of the output, outer to inner, 1 where unused */
+  int32_t strides1[4]; /* of input1: elements from one index to the next, 0 where it repeats */
+  int32_t strides2[4];
+  int32_t maximum; /* 1: the larger, 0: the smaller */
+};
+
+void tflash_maximum_minimum_s8(const struct tflash_maximum_minimum_s8_params *p, const int8_t *input1, const int8_t *input2, int8_t *output);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* TFLASH_MAXIMUM_MINIMUM_S8_H */
