@@ -334,26 +334,20 @@ def _relative(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def mapping_graph(graph: Graph, prediction: Prediction) -> list[dict[str, Any]]:
-    """Each op with where it runs, the ops it reads from, and its depth: one more than the deepest of them."""
+    """Each op with where it runs, and the ops it reads from."""
     producers = graph.producers()
-    depths: dict[int, int] = {}
-    nodes = []
-    for op, verdict in zip(graph.ops, prediction.ops, strict=True):
-        reads = sorted({producers[i].index for i in op.inputs if i in producers and producers[i].index < op.index})
-        depths[op.index] = 1 + max((depths[i] for i in reads), default=-1)
-        nodes.append(
-            {
-                "index": op.index,
-                "op": op.custom_code or op.name,
-                "target": verdict.target,
-                "blocker": verdict.blocker,
-                "certain": verdict.certain,
-                "reason": verdict.reason,
-                "depth": depths[op.index],
-                "reads": reads,
-            }
-        )
-    return nodes
+    return [
+        {
+            "index": op.index,
+            "op": op.custom_code or op.name,
+            "target": verdict.target,
+            "blocker": verdict.blocker,
+            "certain": verdict.certain,
+            "reason": verdict.reason,
+            "reads": sorted({producers[i].index for i in op.inputs if i in producers}),
+        }
+        for op, verdict in zip(graph.ops, prediction.ops, strict=True)
+    ]
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def test_without_compiler_and_device_the_bundle_runs_on_the_cpu_and_says_so(tmp_
     assert not Path(told["bundle"]["path"]).is_absolute()
     made = bundle.load(tmp_path / "work" / told["bundle"]["path"], told["bundle"]["identity"])
     assert made.compiled == ()
-    assert html.count("<rect") == 2
+    assert html.count("<rect") == 4  # two ops in the strip and in the graph
     assert "Not compiled:" in html
     assert "answers on the CPU" in html
     assert result.report is not None
@@ -220,14 +220,30 @@ def test_run_on_the_command_line_names_the_bundle(tmp_path: Path, capsys: pytest
     assert "not compiled, because" in said
 
 
-def test_a_picture_shows_branches_blockers_and_doubt() -> None:
-    def op(index: int, target: str, depth: int, reads: list[int], blocker: bool = False) -> dict[str, Any]:
-        return {"index": index, "op": "ADD", "target": target, "blocker": blocker, "certain": not blocker,
-                "reason": "because", "depth": depth, "reads": reads}  # fmt: skip
+def drawn_op(index: int, target: str, reads: list[int], blocker: bool = False) -> dict[str, Any]:
+    return {"index": index, "op": "ADD", "target": target, "blocker": blocker, "certain": not blocker,
+            "reason": "because", "reads": reads}  # fmt: skip
 
+
+def test_a_long_network_shows_ops_of_one_fate_as_one_box() -> None:
+    ops = [drawn_op(i, "edgetpu", [i - 1] if i else []) for i in range(30)]
+    ops += [drawn_op(30, "cpu", [29], True), drawn_op(31, "cpu", [30], True)]
+    ops += [drawn_op(i, "cpu", [31, i - 1]) for i in range(32, 40)]
+    drawn = page.picture(ops)
+    assert [box["text"] for box in drawn["boxes"]] == ["0 to 29: 30 ops", "30 ADD", "31 ADD", "32 to 39: 8 ops"]
+    assert [box["state"] for box in drawn["boxes"]] == ["good", "bad", "bad", "note"]
+    assert "30 ADD: Edge TPU" in drawn["boxes"][0]["title"]
+    assert len(drawn["edges"]) == 3
+    assert [op["state"] for op in drawn["strip"]] == ["good"] * 30 + ["bad"] * 2 + ["note"] * 8
+
+
+def test_a_picture_shows_branches_blockers_and_doubt() -> None:
     drawn = page.picture(
-        [op(0, "edgetpu", 0, []), op(1, "edgetpu", 1, [0]), op(2, "cpu", 1, [0], True), op(3, "cpu", 2, [0, 1, 2])]
-    )
+        [
+            drawn_op(0, "edgetpu", []), drawn_op(1, "edgetpu", [0]), drawn_op(2, "cpu", [0], True),
+            drawn_op(3, "cpu", [0, 1, 2]),
+        ]
+    )  # fmt: skip
     assert [box["state"] for box in drawn["boxes"]] == ["good", "good", "bad", "note"]
     assert [box["sure"] for box in drawn["boxes"]] == [True, True, False, True]
     assert drawn["boxes"][1]["y"] == drawn["boxes"][2]["y"]
