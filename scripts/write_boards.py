@@ -30,10 +30,11 @@ The one file that is not compiled is the framework's own port, `firmware/ports/a
 or `firmware/ports/stm32cube.c`: it holds the framework's few calls, whose headers come from PlatformIO's registry. For
 Xtensa there is no compiler here. Baud rates cannot be emulated at all.
 
-Of the real boards' figures, the platform versions, board names, clocks, flash and RAM limits and most USB ids were read
-from PlatformIO's own platform repositories. The references to datasheets and manuals, UART pins, DTR and RTS wiring and
-the remaining USB ids (ST-LINK, J-Link, CP2102N, CH340, Teensy, the bootloaders') have not been compared with those
-documents yet: `tensorflash boards --check FILE` takes a corrected file of your own.
+Of the real boards' figures, the platform versions, board names, clocks, flash and RAM limits were read from PlatformIO's
+own platform repositories; UARTs and their pins from Zephyr's device trees; USB ids from PlatformIO's board files,
+ArduinoCore-mbed, PJRC's cores, raspberrypi/usb-pid, Linux's drivers (CP2102N, CH340) and the udev rules of OpenOCD and
+Nordic; what DTR and RTS do from Espressif's schematics and SparkFun. The sections of datasheets and manuals that a file
+names were not compared with those documents: `tensorflash boards --check FILE` takes a corrected file of your own.
 
 """
 

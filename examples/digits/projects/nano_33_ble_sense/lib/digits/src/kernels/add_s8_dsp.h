@@ -1,0 +1,32 @@
+/* Sum of two tensors of one shape, int8, by SMMLAR. The contract is in add_s8_dsp.c. */
+#ifndef TFLASH_ADD_S8_DSP_H
+#define TFLASH_ADD_S8_DSP_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct tflash_add_s8_dsp_params {
+  int32_t count;
+  int32_t offset;       /* 2^20 * -zero point of the coarser input */
+  int32_t fine_offset;  /* 2^fine_left * -zero point of the finer input */
+  int32_t fine_multiplier;
+  int32_t multiplier;
+  int16_t doubled_zero; /* 2 * zero point of the output + 1 */
+  int8_t fine_left;
+  int8_t fine_right; /* at least 1 */
+  int8_t code;       /* right shift of the sum - 1, at least 0 */
+  int8_t activation_min;
+  int8_t activation_max;
+};
+
+void tflash_add_s8_dsp(const struct tflash_add_s8_dsp_params *p, const int8_t *coarse, const int8_t *fine,
+                       int8_t *output);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* TFLASH_ADD_S8_DSP_H */

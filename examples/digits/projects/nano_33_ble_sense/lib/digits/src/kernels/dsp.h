@@ -1,0 +1,171 @@
+/* The DSP instructions of Armv7E-M and Armv8-M, each as a function, with plain C in their place on other cores: the
+ * same kernel runs, sanitized, on the host. A word is two int16 (bottom, top) or four int8.
+ * All sums wrap around as the instructions' do; the kernels' contracts say why the results do not. */
+#ifndef TFLASH_DSP_H
+#define TFLASH_DSP_H
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__ARM_FEATURE_DSP) && (__ARM_FEATURE_DSP == 1)
+#define TFLASH_DSP_ASM 1
+
+/* Where this is included the loops that count are assembly: the C around them has to be small. */
+#ifndef __clang__
+#pragma GCC optimize("Os")
+#endif
+
+#define TFLASH_DSP_MAC(name, instruction)                                             \
+  static inline int32_t name(uint32_t a, uint32_t b, int32_t acc) {                   \
+    int32_t result;                                                                   \
+    __asm(instruction " %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(acc));   \
+    return result;                                                                    \
+  }
+TFLASH_DSP_MAC(tflash_smlad, "smlad")   /* acc + a.bottom * b.bottom + a.top * b.top */
+TFLASH_DSP_MAC(tflash_smlabb, "smlabb") /* acc + a.bottom * b.bottom */
+TFLASH_DSP_MAC(tflash_smlabt, "smlabt") /* acc + a.bottom * b.top */
+TFLASH_DSP_MAC(tflash_smlatb, "smlatb") /* acc + a.top * b.bottom */
+
+/* acc + a * b / 2^32, rounded to nearest, ties upward. */
+static inline int32_t tflash_smmlar(int32_t a, int32_t b, int32_t acc) {
+  int32_t result;
+  __asm("smmlar %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(acc));
+  return result;
+}
+
+/* Saturate to int8. */
+static inline int32_t tflash_ssat8(int32_t value) {
+  int32_t result;
+  __asm("ssat %0, #8, %1" : "=r"(result) : "r"(value));
+  return result;
+}
+
+/* Saturate value / 2, rounded down, to int8. */
+static inline int32_t tflash_ssat8_half(int32_t value) {
+  int32_t result;
+  __asm("ssat %0, #8, %1, asr #1" : "=r"(result) : "r"(value));
+  return result;
+}
+
+#else
+
+static inline int32_t tflash_half(uint32_t word, int top) {
+  return (int16_t)(uint16_t)(top ? word >> 16 : word & 0xFFFFu);
+}
+
+static inline int32_t tflash_wrapping_sum(int32_t a, int32_t b) {
+  return (int32_t)((uint32_t)a + (uint32_t)b);
+}
+
+static inline int32_t tflash_smlabb(uint32_t a, uint32_t b, int32_t acc) {
+  return tflash_wrapping_sum(acc, tflash_half(a, 0) * tflash_half(b, 0));
+}
+
+static inline int32_t tflash_smlabt(uint32_t a, uint32_t b, int32_t acc) {
+  return tflash_wrapping_sum(acc, tflash_half(a, 0) * tflash_half(b, 1));
+}
+
+static inline int32_t tflash_smlatb(uint32_t a, uint32_t b, int32_t acc) {
+  return tflash_wrapping_sum(acc, tflash_half(a, 1) * tflash_half(b, 0));
+}
+
+static inline int32_t tflash_smlad(uint32_t a, uint32_t b, int32_t acc) {
+  return tflash_wrapping_sum(tflash_smlabb(a, b, acc), tflash_half(a, 1) * tflash_half(b, 1));
+}
+
+static inline int32_t tflash_smmlar(int32_t a, int32_t b, int32_t acc) {
+  return tflash_wrapping_sum(acc, (int32_t)(((int64_t)a * b + INT64_C(0x80000000)) >> 32));
+}
+
+static inline int32_t tflash_ssat8(int32_t value) {
+  return value < INT8_MIN ? INT8_MIN : (value > INT8_MAX ? INT8_MAX : value);
+}
+
+static inline int32_t tflash_ssat8_half(int32_t value) {
+  return tflash_ssat8(value >> 1);
+}
+
+#endif
+
+static inline uint32_t tflash_load_word(const void *from) {
+  uint32_t word;
+  memcpy(&word, from, sizeof word);
+  return word;
+}
+
+static inline void tflash_store_word(void *to, uint32_t word) {
+  memcpy(to, &word, sizeof word);
+}
+
+/* Bytes 0 and 2 of a word as two int16. */
+static inline uint32_t tflash_sxtb16(uint32_t word) {
+#ifdef TFLASH_DSP_ASM
+  uint32_t result;
+  __asm("sxtb16 %0, %1" : "=r"(result) : "r"(word));
+  return result;
+#else
+  return (uint32_t)(uint16_t)(int16_t)(int8_t)(uint8_t)word | (uint32_t)(int32_t)(int8_t)(uint8_t)(word >> 16) << 16;
+#endif
+}
+
+/* Bytes 1 and 3 of a word as two int16. */
+static inline uint32_t tflash_sxtb16_odd(uint32_t word) {
+#ifdef TFLASH_DSP_ASM
+  uint32_t result;
+  __asm("sxtb16 %0, %1, ror #8" : "=r"(result) : "r"(word));
+  return result;
+#else
+  return tflash_sxtb16(word >> 8);
+#endif
+}
+
+/* Requantization in four instructions, exactly as requant.h does it in two roundings.
+ *
+ * twice:      the accumulator, doubled; |twice| < 2^31, and stays so when shifted left
+ * multiplier: in [2^30, 2^31), or 0
+ * code:       what aot/packing.py makes of the shift: n - 1 for a right shift n in 1..22, -1 - s for a left one s >= 0
+ * doubled_zero: 2 * zero point of the output + 1
+ *
+ * With n >= 1, h = round(twice * multiplier / 2^32) and s = -1 where the accumulator is negative, else 0,
+ *   round(h / 2^n), ties away from zero, + zero point = (h + s + 2^(n-1) + (zero point << n)) >> n
+ * where s may be the accumulator's sign instead of h's: they differ only where h = 0, which gives the zero point
+ * either way. 2^(n-1) + (zero point << n) is doubled_zero << (n - 1), and SMMLAR adds it. */
+static inline int8_t tflash_requantize_twice(int32_t twice, int32_t multiplier, int32_t code, int32_t doubled_zero) {
+  if (code < 0) {
+    const int32_t shifted = (int32_t)((uint32_t)twice << ~code);
+    return (int8_t)tflash_ssat8(tflash_smmlar(shifted, multiplier, doubled_zero >> 1));
+  }
+  const int32_t rounding = (int32_t)((uint32_t)doubled_zero << code) + (twice >> 31);
+  return (int8_t)tflash_ssat8_half(tflash_smmlar(twice, multiplier, rounding) >> code);
+}
+
+/* The code of a channel's shift from a nibble each, the even channel's low: what a layer has in common is in base. */
+static inline int32_t tflash_shift_code(const uint8_t *codes, int32_t channel, int32_t base) {
+  return (codes[channel >> 1] >> (4 * (channel & 1)) & 15) + base;
+}
+
+/* Clamp codes to an activation's range. */
+static inline void tflash_clamp_codes(int8_t *codes, int32_t count, int32_t low, int32_t high) {
+  if (low == INT8_MIN && high == INT8_MAX) {
+    return;
+  }
+#ifdef TFLASH_DSP_ASM
+  const uint32_t lows = (uint32_t)(uint8_t)low * 0x01010101u;
+  const uint32_t highs = (uint32_t)(uint8_t)high * 0x01010101u;
+  for (; count >= 4; count -= 4) {
+    uint32_t word = tflash_load_word(codes);
+    uint32_t difference;
+    __asm("ssub8 %1, %0, %2\n\tsel %0, %0, %2\n\tssub8 %1, %0, %3\n\tsel %0, %3, %0"
+          : "+r"(word), "=&r"(difference)
+          : "r"(lows), "r"(highs));
+    tflash_store_word(codes, word);
+    codes += 4;
+  }
+#endif
+  for (; count > 0; --count) {
+    const int32_t code = *codes;
+    *codes++ = (int8_t)(code < low ? low : (code > high ? high : code));
+  }
+}
+
+#endif /* TFLASH_DSP_H */
