@@ -29,11 +29,12 @@ class Difference:
 
 def differences(prepared: Prepared, graph: Graph) -> tuple[Difference, ...]:
     """Every quantizer that the model does not have. Of layers that are not found, only those that were asked for."""
+    names = [trained.name for trained in prepared.layers]
     found = [
         Difference(kernel.layer, kernel.asked, what) for kernel in prepared.kernels if (what := _kernel(kernel, graph))
     ]
     found += [
-        Difference(learnt.layer, True, what)
+        Difference(learnt.layer if learnt.layer in names else "the model's input", True, what)
         for learnt in prepared.ranges
         if learnt.asked and (what := _range(learnt, prepared, graph))
     ]
@@ -51,18 +52,20 @@ def _kernel(kernel: Kernel, graph: Graph) -> str:
         return f"weights of type {dtype} became {tensor.dtype}"
     if not settings.per_channel and tensor.scales.max() > tensor.scales.min() * (1 + _SAME):
         return f"one scale for all weights became {tensor.scales.size} different ones"
-    outputs = kernel.codes().shape[tensor.quantized_dimension] if tensor.scales.size > 1 else 1
-    if settings.per_channel and tensor.scales.size != outputs:
-        return f"a scale for each of {outputs} channels became {tensor.scales.size} scales"
-    changed = _changed_codes(kernel.codes(), np.asarray(tensor.data, np.int32), kernel.kind == "DepthwiseConv2D")
+    codes, axis = kernel.codes(), -1 if kernel.kind == "DepthwiseConv2D" else 0
+    if settings.per_channel and tensor.scales.size != codes.shape[axis]:
+        return f"scales for each of {codes.shape[axis]} channels became {tensor.scales.size}"
+    changed = _changed_codes(codes, np.asarray(tensor.data, np.int32), axis)
     return f"{changed:,} of {tensor.elements:,} weights have other codes" if changed else ""
 
 
-def _changed_codes(simulated: Array, written: Array, depthwise: bool) -> int:
-    """How many codes differ. A batch normalization with a negative factor turns all codes of a channel around."""
+def _changed_codes(simulated: Array, written: Array, axis: int) -> int:
+    """How many codes differ. A batch normalization with a negative factor turns all codes of a channel around.
+
+    axis: of the channels.
+    """
     if simulated.size != written.size:
         return max(simulated.size, written.size)
-    axis = -1 if depthwise else 0
     ours, theirs = (np.moveaxis(codes, axis, 0).reshape(codes.shape[axis], -1) for codes in (simulated, written))
     return int(np.minimum((ours != theirs).sum(axis=1), (ours != -theirs).sum(axis=1)).sum())
 

@@ -320,9 +320,9 @@ class _Installation:
                 places = [place for layer in meant if (place := self._place(layer, section)) is not None]
                 if not places:
                     raise RecipeError(
-                        f"{section}: {names} has no range of its own: its output has that of the layer before it, or "
-                        "one that int8 fixes (softmax: 0..1).",
-                        hint="name the layer whose output it hands on.",
+                        f"{section}: {names} has no range of its own: it shares another layer's (that before it, or a "
+                        "Concatenate's behind it), or int8 fixes it (softmax: 0..1).",
+                        hint="name the layer that it shares it with.",
                     )
                 self._activations |= dict.fromkeys(places, Activations(**entry["activations"]))
 

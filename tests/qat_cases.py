@@ -18,8 +18,9 @@ import numpy as np
 import tf_keras
 from tf_keras import layers
 
-from pipeline import convert, qat
+from pipeline import convert, data, fidelity, golden, qat, quantize, tflite
 from pipeline.errors import TensorflashError
+from pipeline.vectors import Vectors
 
 RANDOM = np.random.default_rng(1)
 X = RANDOM.normal(size=(64, 8, 8, 3)).astype(np.float32)
@@ -70,12 +71,130 @@ def moved(model: Any, prepared: qat.Prepared) -> list[str]:
 
 def largest_codes(path: Path) -> list[int]:
     """The largest magnitude of each channel's depthwise weights, in codes."""
-    from pipeline import tflite
-
     graph = tflite.read(path)
     (op,) = [op for op in graph.ops if op.name == "DEPTHWISE_CONV_2D"]
     data = graph.tensor(op.inputs[1]).data
     return [int(code) for code in np.abs(np.asarray(data, np.int32)).max(axis=(0, 1, 2))]
+
+
+def quantizer(*patterns: str, activations: dict[str, Any] | None = None, **weights: Any) -> dict[str, Any]:
+    """A quantizer as the quantize step hands it on."""
+    whole = {"bits": 8, "per_channel": None, "narrow_range": True, **weights}
+    return {"layers": [[p] for p in patterns], "weights": whole if weights else None, "activations": activations}
+
+
+CUSTOM = {
+    "custom": [
+        quantizer("depthwise", bits=4),
+        quantizer("pointwise", per_channel=False, narrow_range=False),
+        quantizer("Dense", per_channel=True),
+        quantizer("relu", activations={"range": "percentile", "percentile": 90.0}),
+        quantizer("pointwise_bn", "InputLayer", activations={"range": "min_max", "symmetric": True}),
+    ],
+    "custom, 4 bits": [
+        quantizer("*", bits=4, narrow_range=False),
+        quantizer("pointwise", bits=4, per_channel=False),
+        quantizer("*", activations={"range": "moving_average", "decay": 0.5}),
+    ],
+}
+REFUSED = {
+    "a layer that is none": quantizer("conv9", bits=4),
+    "weights of a ReLU": quantizer("relu", bits=4),
+    "a range of a Flatten": quantizer("flatten", activations={}),
+    "4 bits for each output of a Dense": quantizer("Dense", bits=4, per_channel=True),
+    "a layer that is trained float": quantizer("*", bits=4),
+}
+
+
+def written(path: Path) -> dict[str, Any]:
+    """Weights and outputs of the ops of a file, by op: dtype, scales, codes, zero point."""
+    graph = tflite.read(path)
+    found = {}
+    for op in graph.ops:
+        if op.name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+            weights, output = graph.tensor(op.inputs[1]), graph.tensor(op.outputs[0])
+            found[op.name] = {
+                "dtype": weights.dtype,
+                "scales": [float(scale) for scale in weights.scales],
+                "codes": [int(weights.data.min()), int(weights.data.max())],
+                "output": [output.scale, output.zero_point],
+            }
+    image = graph.tensor(graph.inputs[0])
+    return {"input": [image.scale, image.zero_point], **found}
+
+
+def agreement(path: Path, simulation: Any) -> float:
+    """Of TFLM's answers with those of the simulation."""
+    model = tflite.quantized_model(tflite.read(path))
+    answers = golden.compute(model, Vectors((data.quantized(X, model.inputs[0]),), "random"), ())
+    scores = answers.outputs[0].reshape(len(X), -1)
+    return float((scores.argmax(axis=1) == simulation.predict(X, verbose=0).argmax(axis=1)).mean())
+
+
+def custom(folder: Path) -> dict[str, Any]:
+    """Quantizers layer by layer, and what becomes of them."""
+    results: dict[str, Any] = {}
+    model = network()
+    prepared = {}
+    for name, quantizers in CUSTOM.items():
+        made = prepared[name] = trained(model, quantizers=quantizers)
+        graph = convert.to_int8(qat.for_conversion(made), X, folder / f"{name}.tflite")
+        results[name] = {
+            "differences": len(fidelity.differences(made, graph)),
+            "written": written(folder / f"{name}.tflite"),
+            "layers": {layer["name"]: layer for layer in made.described()},
+            "agreement": agreement(folder / f"{name}.tflite", made.model),
+        }
+    default = tflite.read(folder / "whole.tflite")
+    results["ignored"] = {each.layer: each.what for each in fidelity.differences(prepared["custom"], default)}
+    convert_ = convert.to_int8
+    try:
+        convert.to_int8 = lambda *_, **__: default
+        quantize._converted(prepared["custom"], X, folder / "ignored.tflite", {})
+    except TensorflashError as error:
+        results["ignored, as an error"] = {"message": error.message}
+    finally:
+        convert.to_int8 = convert_
+    for name, refused in REFUSED.items():
+        try:
+            qat.prepare(model, X, exclude=["pointwise"] if "float" in name else [], quantizers=[refused])
+        except TensorflashError as error:
+            results[name] = {"error": type(error).__name__, "message": error.message}
+    return results
+
+
+def calibrated() -> dict[str, Any]:
+    """Ranges of the input that each estimator learns from two batches, without training."""
+    found = {}
+    for name, settings in {
+        "min_max": {"range": "min_max"},
+        "moving_average": {"range": "moving_average"},
+        "percentile": {"range": "percentile", "percentile": 90.0},
+        "symmetric": {"range": "min_max", "symmetric": True},
+    }.items():
+        prepared = qat.prepare(network(), X, quantizers=[quantizer("InputLayer", activations=settings)])
+        found[name] = [prepared.ranges[0].low, prepared.ranges[0].high]
+    first, second = X[:32].ravel(), X[32:].ravel()
+    beyond = round(first.size * 0.1)
+    ends = [(np.sort(part)[beyond], np.sort(part)[-1 - beyond]) for part in (first, second)]
+    outermost = [(part.min(), part.max()) for part in (first, second)]
+    found["of numpy"] = {
+        "min_max": [float(X.min()), float(X.max())],
+        "moving_average": np.mean(outermost, axis=0).tolist(),
+        "percentile": np.mean(ends, axis=0).tolist(),
+    }
+    return found
+
+
+def merged_relu() -> dict[str, Any]:
+    """Whether weights in front of a ReLU without batch normalization are simulated."""
+    image = tf_keras.Input((8, 8, 3))
+    x = layers.ReLU(name="relu")(layers.Conv2D(4, 3, name="conv")(image))
+    x = layers.ReLU(name="dense_relu")(layers.Dense(5, name="dense")(layers.Flatten(name="flatten")(x)))
+    model = tf_keras.Model(image, layers.Dense(3, name="scores")(x))
+    coarse = qat.prepare(model, X, quantizers=[quantizer("conv", "dense", bits=4)])
+    fine = qat.prepare(model, X)
+    return {"moved": bool(np.abs(coarse.model.predict(X, verbose=0) - fine.model.predict(X, verbose=0)).max() > 1e-3)}
 
 
 def main(folder: Path) -> None:
@@ -109,6 +228,7 @@ def main(folder: Path) -> None:
             qat.prepare(plain, X, **options)
         except TensorflashError as error:
             results[name] = {"error": type(error).__name__, "message": error.message}
+    results |= {"calibrated": calibrated(), "merged relu": merged_relu(), **custom(folder)}
     (folder / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
 
 

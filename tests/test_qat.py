@@ -89,3 +89,87 @@ def test_a_pattern_that_fits_no_layer_is_an_error(results: dict[str, Any]) -> No
 
 def test_leaving_out_every_layer_is_an_error(results: dict[str, Any]) -> None:
     assert "no layer is left for quantization-aware training" in results["nothing left"]["message"]
+
+
+def test_each_layer_has_the_quantizer_that_the_recipe_gives_it(results: dict[str, Any]) -> None:
+    written = results["custom"]["written"]
+    depthwise, pointwise, dense = (written[op] for op in ("DEPTHWISE_CONV_2D", "CONV_2D", "FULLY_CONNECTED"))
+    assert (depthwise["dtype"], depthwise["codes"]) == ("int4", [-7, 7])
+    assert len(set(depthwise["scales"])) == 3
+    assert pointwise["dtype"] == "int8"
+    assert max(pointwise["scales"]) == pytest.approx(min(pointwise["scales"]), rel=1e-6)
+    assert -128 in pointwise["codes"] or 127 in pointwise["codes"]
+    assert (dense["dtype"], len(dense["scales"]), dense["codes"]) == ("int8", 3, [-127, 127])
+    assert pointwise["output"][1] == 0  # symmetric, though a ReLU gives nothing below 0
+    assert written["input"][1] == 0
+    assert written["input"][0] == pytest.approx(results["calibrated"]["symmetric"][1] / 127, rel=1e-4)
+
+
+def test_four_bits_go_into_every_kind_of_weights(results: dict[str, Any]) -> None:
+    written = results["custom, 4 bits"]["written"]
+    assert {op: found["dtype"] for op, found in written.items() if op != "input"} == {
+        "DEPTHWISE_CONV_2D": "int4",
+        "CONV_2D": "int4",
+        "FULLY_CONNECTED": "int4",
+    }
+    assert written["CONV_2D"]["codes"][0] >= -7  # narrow: of two quantizers that mean it, the last
+    assert written["DEPTHWISE_CONV_2D"]["codes"][0] == -8 or written["DEPTHWISE_CONV_2D"]["codes"][1] == 7
+    assert len(written["FULLY_CONNECTED"]["scales"]) == 1
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("case", ["custom", "custom, 4 bits"])
+def test_custom_quantizers_run_as_they_were_simulated(results: dict[str, Any], case: str) -> None:
+    assert results[case]["differences"] == 0
+    assert results[case]["agreement"] >= 0.98  # of 64 random images
+
+
+def test_the_quantizer_of_each_layer_is_reported(results: dict[str, Any]) -> None:
+    layers = results["custom"]["layers"]
+    assert layers["depthwise"]["weights"] == {"bits": 4, "per_channel": True, "narrow_range": True}
+    assert layers["flatten"]["weights"] is None and layers["flatten"]["activations"] is None
+    assert layers["relu"]["activations"]["range"] == "percentile"
+    assert layers["relu_2"]["activations"]["symmetric"]  # asked of pointwise_bn, which is merged into one with it
+    assert 0 == layers["relu"]["activations"]["low"] < layers["relu"]["activations"]["high"]
+
+
+def test_a_quantizer_that_the_converter_ignores_is_an_error_that_names_the_layer(results: dict[str, Any]) -> None:
+    ignored = results["ignored"]
+    assert ignored["depthwise"] == "weights of type int4 became int8"
+    assert ignored["pointwise"] == "one scale for all weights became 4 different ones"
+    assert ignored["scores"] == "scales for each of 3 channels became 1"
+    assert ignored["relu"].startswith("the range 0..")
+    assert " became -3.84..3.931 of serving_default_input" in ignored["the model's input"]
+    assert "depthwise: the converter ignores its quantizer: weights of" in results["ignored, as an error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("a layer that is none", "quantize.quantizers[0]: 'conv9' is the name or class of no layer"),
+        ("weights of a ReLU", "quantize.quantizers[0]: relu has no weights to quantize"),
+        ("a range of a Flatten", "quantize.quantizers[0]: flatten has no range of its own"),
+        ("4 bits for each output of a Dense", "scores is a Dense; TensorFlow's converter carries a scale for each"),
+        ("a layer that is trained float", "pointwise cannot have this quantizer, for it is not simulated: excluded"),
+    ],
+)
+def test_a_quantizer_that_cannot_be_is_refused(results: dict[str, Any], case: str, message: str) -> None:
+    assert results[case]["error"] == "RecipeError"
+    assert message in results[case]["message"]
+
+
+@pytest.mark.parametrize("estimator", ["min_max", "moving_average", "percentile"])
+def test_ranges_start_from_the_representative_samples(results: dict[str, Any], estimator: str) -> None:
+    calibrated = results["calibrated"]
+    assert calibrated[estimator] == pytest.approx(calibrated["of numpy"][estimator], rel=1e-5)
+
+
+def test_a_symmetric_range_holds_all_values_around_code_0(results: dict[str, Any]) -> None:
+    low, high = results["calibrated"]["symmetric"]
+    smallest, largest = results["calibrated"]["of numpy"]["min_max"]
+    assert low == pytest.approx(-high * 128 / 127, rel=1e-6)
+    assert low <= smallest and largest <= high
+
+
+def test_weights_in_front_of_a_relu_are_simulated_too(results: dict[str, Any]) -> None:
+    assert results["merged relu"]["moved"]
