@@ -136,6 +136,7 @@ class Gate(TypedDict):
 class TrainedLayer(TypedDict):
     """How quantization-aware training treated a layer: int8 simulated, or float for a reason.
 
+    weights, activations: settings of its quantizers (pipeline.quantizers), and the range learnt; null without one.
     max_lsb, mean_lsb: how far the int8 layer is from its simulation, in steps of its scale; null where not compared.
     """
 
@@ -144,6 +145,8 @@ class TrainedLayer(TypedDict):
     int8: bool
     reason: str
     frozen: bool
+    weights: NotRequired[Mapping[str, bool | int | FiniteFloat | str] | None]
+    activations: NotRequired[Mapping[str, bool | int | FiniteFloat | str] | None]
     max_lsb: FiniteFloat | None
     mean_lsb: FiniteFloat | None
 
@@ -160,10 +163,12 @@ class Agreement(TypedDict):
 class SensitiveLayer(TypedDict):
     """What int8 costs in one layer: SQNRs of the model's answers in dB, null without any error.
 
+    merged: names of all layers that are one with it when converted, its own is the last.
     lost: right answers lost when only this layer is int8; regained: when only this one is float. low, high: its range.
     """
 
     layer: str
+    merged: NotRequired[Sequence[str]]
     kinds: Sequence[str]
     sqnr_db: FiniteFloat | None
     weights_sqnr_db: FiniteFloat | None

@@ -100,8 +100,10 @@ def exact() -> dict[str, Any]:
             "layers": [
                 {"name": "stem", "kind": "Conv2D", "int8": True, "reason": "", "frozen": False, "max_lsb": None,
                  "mean_lsb": None},
-                {"name": "stem_relu", "kind": "ReLU", "int8": True, "reason": "", "frozen": False, "max_lsb": 1.0,
-                 "mean_lsb": 0.02},
+                {"name": "stem_relu", "kind": "ReLU", "int8": True, "reason": "", "frozen": False, "weights": None,
+                 "activations": {"range": "moving_average", "decay": 0.99, "percentile": 99.9, "symmetric": False,
+                                 "low": 0.0, "high": 6.1},
+                 "max_lsb": 1.0, "mean_lsb": 0.02},
                 {"name": "logits", "kind": "Dense", "int8": False, "reason": "excluded by the recipe", "frozen": True,
                  "max_lsb": 2.5, "mean_lsb": 0.4},
             ],
@@ -109,7 +111,8 @@ def exact() -> dict[str, Any]:
             "sensitivity": {
                 "samples": 360, "float_correct": 356, "int8_correct": 352, "sqnr_db": 24.2, "reason": "",
                 "layers": [
-                    {"layer": "stem_relu", "kinds": ["Conv2D", "ReLU"], "sqnr_db": 25.1, "weights_sqnr_db": 25.9,
+                    {"layer": "stem_relu", "merged": ["stem", "stem_relu"], "kinds": ["Conv2D", "ReLU"],
+                     "sqnr_db": 25.1, "weights_sqnr_db": 25.9,
                      "output_sqnr_db": 40.0, "lost": 3, "regained": 4, "low": 0.0, "high": 6.0,
                      "suggestion": "its weights lose most: train it with int8 simulated (method: qat)"},
                     {"layer": "pool", "kinds": ["MaxPooling2D"], "sqnr_db": None, "weights_sqnr_db": None,
