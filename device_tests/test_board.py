@@ -149,10 +149,14 @@ def test_a_restart_in_the_middle_of_a_sample_forgets_it(bench: Bench) -> None:
             assert bench.is_right(0, bench.infer(device, 0))
 
 
-def test_a_device_that_restarts_unasked_is_noticed_and_then_right(bench: Bench) -> None:
+@pytest.mark.parametrize("under_way", [0, 1, 20], ids=["idle", "in_a_first_byte", "in_mid_frame"])
+def test_a_device_that_restarts_unasked_is_noticed_and_then_right(bench: Bench, under_way: int) -> None:
     """As after a loss of power: no answer is taken from it before it has been identified again."""
+    data = bench.truth.vectors.sample(0)[0].tobytes()[:16]
+    request = wire.encode(wire.Frame(Command.WRITE_INPUT, 1, wire.WRITE.pack(0, 0) + data))
     with bench.open() as device:
         device.link.request(Command.RESET, bytes([wire.Reset.RESTART]))
+        device.link.stream.write(request[:under_way])
         with pytest.raises(Refused) as refusal:
             bench.infer(device, 0)
         assert refusal.value.status == Status.NO_SESSION

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pipeline import tflite
+from pipeline import build, tflite
 from pipeline.board import all_boards, load
-from pipeline.device_tests import faults
+from pipeline.device_tests import faults, test_board
 from pipeline.device_tests.bench import Bench, Request
 from pipeline.device_tests.faults import FAULTS, FaultyStream
 from pipeline.device_tests.plugin import names_the_suite
 from pipeline.device_tests.suite import OWN_MODEL
+from pipeline.model import Inference
+from pipeline.project import Project
 from pipeline.rig import Place
 from tests.devices.test_link import Script
 from tests.tflite_builder import TfliteBuilder
@@ -107,12 +112,12 @@ def test_this_computer_passes_and_leaves_evidence(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     found = outcomes(tmp_path / "e.json")
-    assert set(found.values()) == {"passed"} and len(found) == 9 + len(FAULTS)
+    assert set(found.values()) == {"passed"} and len(found) == 11 + len(FAULTS)
     tests = json.loads((tmp_path / "e.json").read_text())["tests"]
     identity = next(test for name, test in tests.items() if "says_what_it_is" in name)
     assert identity["model"]["sha256"] == tflite.read(OWN_MODEL).sha256
     assert set(identity["images"]) == {"release", "verify", "trace"} and identity["identity"]["board"] == "native"
-    assert 'tests="17"' in (tmp_path / "j.xml").read_text()
+    assert 'tests="19"' in (tmp_path / "j.xml").read_text()
 
 
 @pytest.mark.golden
@@ -180,12 +185,21 @@ def test_a_request_with_a_mistake_is_told_before_anything_runs(
     assert done.returncode == pytest.ExitCode.USAGE_ERROR and message in done.stderr, done.stdout + done.stderr
 
 
-@pytest.mark.golden
-def test_a_wrong_answer_fails_with_its_bytes_and_the_first_wrong_layer(tmp_path: Path) -> None:
-    native = Place("here", load("native"))
-    bench = Bench.build(native, Request(OWN_MODEL, "aot", None, 6, 0, False), tmp_path)
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """This computer, with the firmware of the suite's own model."""
+    request = Request(OWN_MODEL, "aot", None, 6, 0, False)
+    return Bench.build(Place("here", load("native")), request, tmp_path_factory.mktemp("bench"))
+
+
+def answers_of(bench: Bench) -> list[Inference]:
     with bench.open() as device:
-        answers = [device.infer(bench.truth.vectors.sample(index)) for index in range(6)]
+        return [bench.infer(device, index) for index in range(6)]
+
+
+@pytest.mark.golden
+def test_a_wrong_answer_fails_with_its_bytes(bench: Bench) -> None:
+    answers = answers_of(bench)
     recorded: dict[str, Any] = {}
     bench.require_right(answers, recorded.__setitem__)
     assert recorded == {"samples": 6, "mismatched_samples": 0}
@@ -196,6 +210,74 @@ def test_a_wrong_answer_fails_with_its_bytes_and_the_first_wrong_layer(tmp_path:
         bench.require_right(answers, recorded.__setitem__)
     assert recorded["failure"]["sample"] == 4 and recorded["failure"]["answered"] == [wrong.tobytes().hex()]
     assert recorded["failure"]["expected"] != recorded["failure"]["answered"]
+
+
+@pytest.mark.golden
+def test_wrong_firmware_fails_with_the_first_wrong_layer(bench: Bench, tmp_path: Path) -> None:
+    """The depthwise convolution clamps too early."""
+    folder = Path(shutil.copytree(bench.project, tmp_path / "project"))
+    source = folder / "lib/tiny/src/tiny.c"
+    before, _, after = source.read_text().partition("static const struct tflash_depthwise_conv_2d_s8_params")
+    assert ".activation_max = 127," in after
+    source.write_text(
+        f"{before}static const struct tflash_depthwise_conv_2d_s8_params"
+        + after.replace(".activation_max = 127,", ".activation_max = 3,", 1)
+    )
+    images = build.compile_project(Project(folder, load("native"), "tiny"), ["verify", "trace"])
+    wrong = replace(bench, images={**bench.images, **images})
+    with pytest.raises(
+        pytest.fail.Exception, match=r"the first layer that differs is op 1 \(DEPTHWISE_CONV_2D\), t\d+"
+    ):
+        wrong.require_right(answers_of(wrong), lambda *_: None)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    ("beyond", "message"),
+    [
+        ({}, None),
+        ({"arena": 1 << 20}, "arena"),
+        ({"stack": 8193}, "more stack than is reserved"),
+        ({"flash": (1 << 20) + 1}, "flash_bytes"),
+        ({"ram": (256 << 10) - 8191}, "ram_bytes"),
+        ({"count": 501}, "501 instructions an inference, the budget is 500"),
+        ({"count": None}, "this board counts nothing"),
+    ],
+)
+def test_each_limit_can_be_broken(
+    beyond: dict[str, int | None], message: str | None, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a board with 1 MiB of flash, 256 KiB of RAM and 8 KiB of stack, with a budget of 500 instructions."""
+    found = {"arena": 1, "stack": 8192, "flash": 1 << 20, "ram": (256 << 10) - 8192, "count": 500} | beyond
+    target = load("qemu_cortex_m4")
+    assert (target.flash_bytes, target.ram_bytes, target.stack_bytes) == (1 << 20, 256 << 10, 8192)
+    device = SimpleNamespace(
+        stack_bytes=lambda: found["stack"], arena_used_bytes=lambda: found["arena"], count_unit="instructions"
+    )
+    image = replace(bench.images["release"], flash_bytes=found["flash"], ram_bytes=found["ram"])
+    limited = replace(bench, place=Place("there", target), images={"release": image})
+    monkeypatch.setattr(limited, "open", lambda: contextlib.nullcontext(device))
+    monkeypatch.setattr(limited, "infer", lambda *_: Inference((), found["count"]))
+    config = SimpleNamespace(getoption={"count_budget": 500}.__getitem__)
+    with contextlib.nullcontext() if message is None else pytest.raises(AssertionError, match=message):
+        test_board.test_the_limits_are_kept(limited, lambda *_: None, config)
+
+
+@pytest.mark.golden
+@pytest.mark.slow
+def test_the_evidence_of_a_failure_has_its_bytes(bench: Bench, tmp_path: Path) -> None:
+    """Saved golden answers, of which one is wrong."""
+    outputs = bench.truth.outputs[0].copy()
+    outputs[2, 0, 1] ^= 64
+    replace(bench.truth, outputs=(outputs,)).save(tmp_path / "wrong.npz")
+    arguments = ("--golden", "wrong.npz", "--samples", "6", "--soak", "1", "--evidence", "e.json", "-k", "every_answer")
+    done = run(tmp_path, "--board", "native", *arguments)
+    assert done.returncode == 1 and "1 of 6 answers are wrong, the first to sample 2" in done.stdout
+    assert "Traceback" not in done.stdout
+    (test,) = json.loads((tmp_path / "e.json").read_text())["tests"].values()
+    assert (test["outcome"], test["samples"], test["mismatched_samples"]) == ("failed", 6, 1)
+    assert test["failure"]["expected"] == [outputs[2].tobytes().hex()]
+    assert test["failure"]["answered"] == [bench.truth.outputs[0][2].tobytes().hex()]
 
 
 @pytest.mark.parametrize("fault", sorted(set(FAULTS) - {"crumbs", "all"}))
