@@ -302,6 +302,8 @@ def run(found: Json, paint: Paint) -> str:
         for method in quantization["methods"]:
             share = f"{100 * method['accuracy']:.2f} %  {method['correct']:,} of {method['total']:,}"
             lines.append(f"  {method['name']:<13} {share}{'  <- this one' if method['chosen'] else ''}")
+    if found["warnings"]:
+        lines += ["", *(f"{paint('bold', 'warning')}  {clean(warning, 500)}" for warning in found["warnings"])]
     for target in found["targets"]:
         lines += ["", verdict(target["verify"], paint)]
         device = target["device_accuracy"]

@@ -98,6 +98,7 @@ class RunResult:
             "recipe": self.recipe.name,
             "model": {"path": str(self.trained.model.path), "sha256": self.trained.model.sha256},
             "quantization": training.quantization_report(self.trained, self.recipe.gate),
+            "warnings": list(self.trained.warnings),
             "targets": list(self.targets),
             "edgetpu": list(self.edgetpu),
             "golden": next((str(s.path / "golden.npz") for s in self.steps if s.stage == "golden"), None),

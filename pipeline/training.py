@@ -322,7 +322,10 @@ def _given(recipe: Recipe, path: Path, workspace: Workspace, progress: Progress)
     data_step = _data_step(recipe, recipe.data, ["test"], workspace, progress)
     model_step = _model_step(recipe.name, {"given": path}, "given", data_step.path, workspace, progress)
     evaluations, judge, test = _judged(model_step.path)
-    return Trained(model, "given", evaluations, test=test, judge=judge, steps=(data_step, model_step))
+    warnings = _json(model_step.path / "accuracy.json")["warnings"]
+    return Trained(
+        model, "given", evaluations, warnings=warnings, test=test, judge=judge, steps=(data_step, model_step)
+    )
 
 
 def _data_step(

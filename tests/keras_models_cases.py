@@ -153,7 +153,12 @@ def main(folder: Path) -> None:
     weights[0][0, 0, 0, 1] = np.nan
     bad.get_layer("conv").set_weights(weights)
     image = keras.Input((8, 8, 1))
+    policy = tf_keras.mixed_precision.global_policy()
+    tf_keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    mixed = base(tf_keras)
+    tf_keras.mixed_precision.set_global_policy(policy)
     models = {
+        "mixed precision of tf_keras": mixed,
         "lambda": of_keras_3(keras.layers.Lambda(lambda x: x * 2)),
         "own class": of_keras_3(Squeeze()),
         "group normalization": of_keras_3(keras.layers.GroupNormalization(1), keras.layers.RMSNormalization()),

@@ -457,6 +457,7 @@ def test_run_shows_accuracies_each_target_and_where_the_report_lies(
     found = {
         "recipe": "recipe.yaml",
         "quantization": {"methods": [{**method, "name": "float"}, {**method, "name": "qat", "chosen": True}]},
+        "warnings": ["layer conv: 3.0 % of its values on the test set are clipped.\x1b[2J"],
         "targets": [
             {"board": "native", "verify": verdict(), "device_accuracy": accuracy},
             {"board": "other", "verify": verdict(), "device_accuracy": None},
@@ -477,6 +478,7 @@ def test_run_shows_accuracies_each_target_and_where_the_report_lies(
     assert cli.main(["run", "recipe.yaml", "--board", "a", "b", "--board", "c", "--until", "golden", "--force"]) == 1
     shown = capsys.readouterr().out
     assert "  float         99.44 %  358 of 360\n  qat           99.44 %  358 of 360  <- this one\n" in shown
+    assert "\nwarning  layer conv: 3.0 % of its values on the test set are clipped." in shown and "\x1b" not in shown
     assert shown.count("exact  m.tflite on native (aot)") == 2
     assert shown.count("358 of 360 right on the board, 358 on the host, 0 differ") == 1
     assert "2 steps, 1 of them reused" in shown

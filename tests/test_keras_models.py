@@ -88,6 +88,7 @@ REFUSED = {
     "a constant": "Add with a constant has no layer in tf_keras",
     "subclassed": "the model subclassed (Subclassed) has no graph of layers",
     "mixed precision": "layer rescaling computes in float16: mixed precision cannot be quantized",
+    "mixed precision of tf_keras": "layer conv computes in bfloat16: mixed precision cannot be quantized",
     "NaN": "layer conv: 1 of 36 values of conv/kernel:0 are NaN or infinite",
     "no input": "has no graph of layers that could be followed",
     "weights only": "only.weights.h5: holds weights, but no model",

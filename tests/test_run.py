@@ -237,6 +237,13 @@ def test_a_model_with_other_types_at_its_edges_is_proved_and_fed_with_raw_data(
     assert target["device_accuracy"]["total"] == 12
 
 
+def test_a_test_set_beyond_the_models_range_is_a_warning_of_the_run(tmp_path: Path) -> None:
+    recipe = tiny_recipe.write(tmp_path)
+    np.savez(tmp_path / "data.npz", x_test=np.full((5, 4), 200.0), y_test=np.zeros(5, int))
+    [warning] = run(recipe, tmp_path / "work", until="train").as_json()["warnings"]
+    assert "100.0 % of the test set's values lie outside of -63.5 to 64" in warning
+
+
 def test_data_that_somebody_has_normalised_already_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
