@@ -15,11 +15,13 @@ from pipeline.device_tests.bench import Bench, Request
 from pipeline.device_tests.faults import FaultyStream
 from pipeline.devices import Device, FrameLink
 from pipeline.errors import UnsupportedError
+from pipeline.graph_costs import total_macs, total_weight_bytes
 from pipeline.rig import Place
 from pipeline.state import is_stateful
 from pipeline.verification import verify_model
 from pipeline.wire import TRACE, Command
 from tests.stateful_model import stateful
+from tests.test_device_tests import run
 
 SAMPLES = 30
 
@@ -151,6 +153,19 @@ def test_a_wrong_answer_names_its_layer(bench: Bench) -> None:
     answers[3] = replace(answers[3], outputs=(wrong,))
     with pytest.raises(pytest.fail.Exception, match=r"1 of 5 answers .* sample 3; in the trace build every layer is"):
         bench.require_right(answers, lambda *_: None)
+
+
+@pytest.mark.golden
+@pytest.mark.slow
+def test_a_model_with_state_passes_the_device_tests(model: Path, tmp_path: Path) -> None:
+    done = run(tmp_path, "--board", "native", "--model", str(model), "--samples", "9", "--soak", "30")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_its_costs_are_counted() -> None:
+    graph = tflite.parse(stateful(), Path("stateful.tflite"))
+    assert export(graph).macs == total_macs(graph) == 6 * (8 + 5) + 4 * 4 * (6 + 4)
+    assert total_weight_bytes(graph) == 6 * 8 + 2 * 6 * 5 + 4 * 6 + 4 * 4 * (6 + 4) + 4 * 4 * 4
 
 
 def test_state_is_never_overwritten() -> None:
