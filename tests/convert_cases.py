@@ -21,7 +21,7 @@ import tensorflow_model_optimization as tfmot
 import tf_keras
 from tf_keras import layers
 
-from pipeline import convert
+from pipeline import calibration, convert, tflite
 from pipeline.errors import TensorflashError
 
 RANDOM = np.random.default_rng(3)
@@ -37,6 +37,16 @@ def plain() -> Any:
     x = layers.ReLU()(x)
     x = layers.Flatten()(x)
     return tf_keras.Model(image, layers.Dense(3, activation="softmax")(x))
+
+
+def dead() -> Any:
+    """A channel, and a whole layer, whose weights are all zero."""
+    model = plain()
+    kernel, bias = model.layers[1].get_weights()
+    kernel[..., 1] = 0
+    model.layers[1].set_weights([kernel, bias])
+    model.layers[-1].set_weights([0 * weight for weight in model.layers[-1].get_weights()])
+    return model
 
 
 def with_sin() -> Any:
@@ -63,6 +73,8 @@ def outcome(model: Callable[[], Any], samples: Any, path: Path, **options: Any) 
         "inputs": [graph.tensor(i).dtype for i in graph.inputs],
         "outputs": [graph.tensor(i).dtype for i in graph.outputs],
         "dtypes": sorted({tensor.dtype for tensor in graph.tensors}),
+        "scales are positive": all((tensor.scales > 0).all() for tensor in graph.tensors),
+        "warnings": calibration.warnings(graph, tflite.quantized_model(graph).inputs[0], samples),
         "dense scales": [graph.tensor(op.inputs[1]).scales.size for op in graph.ops if op.name == "FULLY_CONNECTED"],
     }
 
@@ -77,6 +89,7 @@ def main(folder: Path) -> None:
         "no samples": (plain, SAMPLES[:0]),
         "a NaN": (plain, holed),
         "sin": (with_sin, SAMPLES),
+        "dead": (dead, SAMPLES),
         "dense and normalization": (normalized_dense, SAMPLES),
     }
     results = {name: outcome(model, samples, folder / "model.tflite") for name, (model, samples) in cases.items()}

@@ -77,5 +77,13 @@ def test_a_model_that_stays_float_in_part_is_refused_and_the_op_is_named(results
     assert "the converter's result is not int8 (SIN stayed float)" in result["message"]
 
 
+def test_dead_channels_are_converted_with_scales_that_work_and_named(results: dict[str, Any]) -> None:
+    assert results["dead"]["scales are positive"] and results["dead"]["dtypes"] == ["int32", "int8"]
+    one, whole = results["dead"]["warnings"]
+    assert "conv2d" in one and "1 of 4 channels have only zeros for weights (1)" in one
+    assert "(FULLY_CONNECTED): 3 of 3 channels have only zeros for weights (0, 1, 2)" in whole
+    assert results["plain"]["warnings"] == []
+
+
 def test_layers_that_training_could_not_prepare_are_calibrated_instead(results: dict[str, Any]) -> None:
     assert results["dense and normalization"]["dtypes"] == ["int32", "int8"]
