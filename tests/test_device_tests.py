@@ -24,6 +24,7 @@ from pipeline.device_tests.bench import Bench, Request
 from pipeline.device_tests.faults import FAULTS, FaultyStream
 from pipeline.device_tests.plugin import names_the_suite
 from pipeline.device_tests.suite import OWN_MODEL
+from pipeline.devices import TRANSPORTS
 from pipeline.model import Inference
 from pipeline.project import Project
 from pipeline.rig import Place
@@ -123,11 +124,18 @@ def test_this_computer_passes_and_leaves_evidence(tmp_path: Path) -> None:
 @pytest.mark.golden
 @pytest.mark.emulated
 @pytest.mark.slow
-@pytest.mark.parametrize("board", EMULATED)
-def test_an_emulated_board_passes_over_both_transports(board: str, tmp_path: Path) -> None:
-    for transport in ("fast", "uart"):
-        done = run(tmp_path, "--board", board, "--transport", transport, "--samples", "12", "--soak", "10000")
-        assert done.returncode == 0, done.stdout + done.stderr
+@pytest.mark.parametrize(
+    ("board", "transport"), [("native", None), *((board, transport) for board in EMULATED for transport in TRANSPORTS)]
+)
+def test_every_board_that_runs_here_gives_10_000_right_answers(
+    board: str, transport: str | None, tmp_path: Path
+) -> None:
+    arguments = ["--board", board, *(["--transport", transport] if transport else [])]
+    done = run(tmp_path, *arguments, "--samples", "12", "--soak", "10000", "--evidence", "e.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    tests = json.loads((tmp_path / "e.json").read_text())["tests"]
+    (soak,) = (found for name, found in tests.items() if "soak" in name)
+    assert (soak["samples"], soak["mismatched_samples"]) == (10_000, 0)
 
 
 @pytest.mark.golden
