@@ -255,7 +255,9 @@ def verdict(found: Json, paint: Paint) -> str:
     if found["stack_bytes"] is not None:
         rows.append(("stack", f"{found['stack_bytes']:,} bytes at the deepest"))
     title = f"{head}  {clean(found['model']['path'], 80)} on {found['board']} ({found['runtime']})"
-    return "\n".join([title, *_facts(rows), *_profile(found)])
+    return "\n".join(
+        [title, *_facts(rows), *(f"  {clean(note, 200)}" for note in found.get("notes", ())), *_profile(found)]
+    )
 
 
 def _profile(found: Json) -> list[str]:

@@ -258,7 +258,7 @@ def export(graph: Graph, board: Board | None = None, library: Library | None = N
     )
     measured = (
         f"The smallest arena with which {arena.package} {comment_text(arena.version)} runs the model on a 64-bit host; "
-        "optimized kernels may need more."
+        "optimized kernels may need more. `tensorflash verify` measures it on the board."
     )
     return with_arena(exported, arena.bytes, measured)
 

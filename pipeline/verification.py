@@ -185,6 +185,8 @@ def verify_export(
         instructions=answers.counts,
         stack_bytes=answers.stack_bytes,
     )
+    if export.notes:
+        found["notes"] = list(export.notes)
     if profile:
         found["layers"] = profile_json(export, answers.profile)
     return found

@@ -58,7 +58,12 @@ LIBRARIES = """
 
 `--runtime tflm` builds with the library of the board's framework. Another one, a folder that is ready for PlatformIO
 or an entry of `lib_deps`, is named by `tflm: {library: ...}` in the recipe, else by `TENSORFLASH_TFLM_LIBRARY`. A model
-that a library would compute wrongly is refused before anything is built.
+that a library would compute wrongly is refused before anything is built: an op or a version of one that it does not
+have, a Dense layer whose scales it would ignore.
+
+The tensor arena of a project is what TFLM needs on the host. `tensorflash verify` and `run` measure it on the board: its
+own firmware says how many bytes TFLM took of an ample arena, and the constant in `<model>_arena.h` becomes that and a
+margin, a 32nd and at least 256 bytes, doubled until the firmware starts with it. The header says both numbers.
 
 """
 

@@ -443,6 +443,7 @@ def test_verify_passes_its_options_on_and_its_verdict_is_the_exit_code(
         "profile": False,
         "port": "socket://shelf:1",
         "serial_number": None,
+        "flash": None,
     }
     assert cli.main(["verify", "m.tflite", "--board", "native", "--json"]) == exit_code
     assert json.loads(capsys.readouterr().out) == verdict(**changes)

@@ -242,4 +242,5 @@ def test_a_published_model_verifies_on_tflm_itself(
         progress=lambda stage, done, total: None,
     )
     assert (found["mismatched_samples"], found["layer_mismatches"]) == (0, 0)
+    assert f"Measured on {name}: TFLM takes" in found["notes"][-1]
     assert found["layers_compared"] > 0

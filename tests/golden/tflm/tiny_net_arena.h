@@ -4,7 +4,8 @@
 #ifndef TINY_NET_ARENA_H
 #define TINY_NET_ARENA_H
 
-/* The smallest arena with which tflite-micro 1.2.3 runs the model on a 64-bit host; optimized kernels may need more.
+/* The smallest arena with which tflite-micro 1.2.3 runs the model on a 64-bit host; optimized kernels may need
+ * more. `tensorflash verify` measures it on the board.
  * tiny_net_model.arena_used_bytes() tells what was taken; if tiny_net_init() fails, define a larger one. */
 #ifndef TINY_NET_ARENA_BYTES
 #define TINY_NET_ARENA_BYTES 1456u
