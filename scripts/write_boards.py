@@ -30,7 +30,7 @@ The one file that is not compiled is the framework's own port, `firmware/ports/a
 or `firmware/ports/stm32cube.c`: it holds the framework's few calls, whose headers come from PlatformIO's registry. For
 Xtensa there is no compiler here. Baud rates cannot be emulated at all.
 
-Of the real boards' figures, the platform versions, board names, clocks, flash and RAM limits were read from PlatformIO's
+Of the real boards' figures, platform versions, board names, clocks, flash and RAM limits were read from PlatformIO's
 own platform repositories; UARTs and their pins from Zephyr's device trees; USB ids from PlatformIO's board files,
 ArduinoCore-mbed, PJRC's cores, raspberrypi/usb-pid, Linux's drivers (CP2102N, CH340) and the udev rules of OpenOCD and
 Nordic; what DTR and RTS do from Espressif's schematics and SparkFun. The sections of datasheets and manuals that a file
@@ -61,9 +61,9 @@ or an entry of `lib_deps`, is named by `tflm: {library: ...}` in the recipe, els
 that a library would compute wrongly is refused before anything is built: an op or a version of one that it does not
 have, a Dense layer whose scales it would ignore.
 
-The tensor arena of a project is what TFLM needs on the host. `tensorflash verify` and `run` measure it on the board: its
-own firmware says how many bytes TFLM took of an ample arena, and the constant in `<model>_arena.h` becomes that and a
-margin, a 32nd and at least 256 bytes, doubled until the firmware starts with it. The header says both numbers.
+The tensor arena of a project is what TFLM needs on the host. `tensorflash verify` and `run` measure it on the board:
+its own firmware says how many bytes TFLM took of an ample arena, and the constant in `<model>_arena.h` becomes that and
+a margin, a 32nd and at least 256 bytes, doubled until the firmware starts with it. The header says both numbers.
 
 """
 
