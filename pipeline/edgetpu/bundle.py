@@ -92,6 +92,7 @@ def write(
         "compiled": packages,
         "inputs": model.inputs,
         "outputs": model.outputs,
+        "contract": contract,
     }
     if contract is not None:
         contract.require_channels(model.inputs[0].shape[-1], f"input {model.inputs[0].name}")

@@ -340,6 +340,7 @@ def test_raw_values_become_the_codes_that_the_host_makes_of_them(raw: str, tmp_p
     stated = contract.Contract(raw, scale, (0.0, -1.5, 0.125, 3.0))
     made = bundle.write(quantized(tmp_path), CORAL, None, LABELS, tmp_path / "bundle", contract=stated)
     assert json.loads((made.folder / "contract.json").read_text())["preprocessing"] == stated.as_json()
+    assert f"Raw input is {raw}, channels last: `Model.preprocess`" in (made.folder / "README.md").read_text()
     values = {"uint8": np.arange(256), "int16": np.arange(-(2**15), 2**15), "float32": np.arange(-512, 512) / 2}[raw]
     samples = np.repeat(values[:, np.newaxis], 4, axis=1).astype(raw)
     np.save(tmp_path / "raw.npy", samples)
