@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from pipeline.model import Array
+from tests.tflite_builder import TfliteBuilder
 
 ACTIVATIONS = ("NONE", "NONE", "RELU", "RELU6", "RELU_N1_TO_1")
 
@@ -75,6 +76,26 @@ class Layer:
     input_scale: float
     weight_scales: Array
     output_scale: float
+    weight_type: str = "int8"
+
+    def as_int4(self, scales: int | None = None) -> Layer:
+        """The same layer with weights of -8..7, real values about as large, and so many of the scales."""
+        wide = int(np.abs(self.weights.astype(np.int16)).max()) > 7
+        weights, factor = (self.weights >> 4, np.float32(16)) if wide else (self.weights, np.float32(1))
+        return replace(
+            self,
+            weights=weights,
+            bias=None if self.bias is None else self.bias // int(factor),
+            weight_scales=self.weight_scales[:scales] * factor,
+            bias_scales=self.bias_scales[:scales] * factor,
+            weight_type="int4",
+        )
+
+    def operands(self, model: TfliteBuilder, x: int, axis: int = 0) -> list[int]:
+        """The input with weights and bias added to a model."""
+        weights = model.constant(self.weights, scale=self.weight_scales, axis=axis, dtype=self.weight_type)
+        bias = [] if self.bias is None else [model.constant(self.bias, scale=self.bias_scales)]
+        return [x, weights, *bias]
 
 
 def layer(draw: Draw, weights_shape: tuple[int, ...], channel_axis: int) -> Layer:

@@ -11,7 +11,7 @@ from tests.kernels.random_cases import Draw, layer, window_positions
 from tests.tflite_builder import TfliteBuilder
 
 
-def depthwise_conv_2d_case(number: int) -> Case:
+def depthwise_conv_2d_case(number: int, int4: bool = False) -> Case:
     draw = Draw("DEPTHWISE_CONV_2D", number)
     taps = draw.choice(((3, 3), (3, 3), (draw.integer(1, 5), draw.integer(1, 5))))
     dilation = draw.choice(((1, 1), (1, 1), (draw.integer(1, 3), draw.integer(1, 3))))
@@ -27,9 +27,7 @@ def depthwise_conv_2d_case(number: int) -> Case:
     model = TfliteBuilder()
     shape = (batches, height, width, depth)
     x = model.input(shape, scale=random.input_scale, zero_point=input_zero)
-    operands = [x, model.constant(random.weights, scale=random.weight_scales, axis=3)]
-    if random.bias is not None:
-        operands.append(model.constant(random.bias, scale=random.bias_scales))
+    operands = (random.as_int4() if int4 else random).operands(model, x, axis=3)
     positions = window_positions((height, width), taps, stride, dilation, padding)
     y = model.output((batches, *positions, depth * multiplier), scale=random.output_scale, zero_point=output_zero)
     model.op(
@@ -44,10 +42,18 @@ def depthwise_conv_2d_case(number: int) -> Case:
         depth_multiplier=multiplier,
         fused_activation_function=draw.activation(),
     )
-    return Case(f"depthwise_conv_2d_{number}", model.build(), draw.samples([(shape, input_zero)]))
+    return Case(
+        f"depthwise_conv_2d_{number}{'_int4' if int4 else ''}", model.build(), draw.samples([(shape, input_zero)])
+    )
 
 
 @pytest.mark.golden
 @pytest.mark.parametrize("target", TARGETS)
 def test_depthwise_conv_2d_gives_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
     check([depthwise_conv_2d_case(number) for number in range(case_count())], target, tmp_path)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("target", TARGETS)
+def test_depthwise_conv_2d_with_int4_weights_gives_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
+    check([depthwise_conv_2d_case(number, int4=True) for number in range(case_count(20))], target, tmp_path)

@@ -11,7 +11,7 @@ from tests.kernels.random_cases import Draw, layer
 from tests.tflite_builder import TfliteBuilder
 
 
-def fully_connected_case(number: int) -> Case:
+def fully_connected_case(number: int, int4: bool = False) -> Case:
     draw = Draw("FULLY_CONNECTED", number)
     outputs, depth = draw.integer(1, 24), draw.choice((1, draw.integer(2, 40), draw.integer(41, 400)))
     leading = draw.choice(((1,), (1,), (draw.integer(1, 4),), (2, draw.integer(1, 3))))
@@ -25,15 +25,21 @@ def fully_connected_case(number: int) -> Case:
     if not keep and leading == (1,) and depth % 2 == 0:
         shape = (1, 2, depth // 2)
     x = model.input(shape, scale=random.input_scale, zero_point=input_zero)
-    operands = [x, model.constant(random.weights, scale=random.weight_scales)]
-    if random.bias is not None:
-        operands.append(model.constant(random.bias, scale=random.bias_scales))
+    operands = (random.as_int4(scales=1) if int4 else random).operands(model, x)
     y = model.output((*leading, outputs), scale=random.output_scale, zero_point=output_zero)
     model.op("FULLY_CONNECTED", operands, [y], keep_num_dims=keep, fused_activation_function=draw.activation())
-    return Case(f"fully_connected_{number}", model.build(), draw.samples([(shape, input_zero)]))
+    return Case(
+        f"fully_connected_{number}{'_int4' if int4 else ''}", model.build(), draw.samples([(shape, input_zero)])
+    )
 
 
 @pytest.mark.golden
 @pytest.mark.parametrize("target", TARGETS)
 def test_fully_connected_gives_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
     check([fully_connected_case(number) for number in range(case_count())], target, tmp_path)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("target", TARGETS)
+def test_fully_connected_with_int4_weights_gives_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
+    check([fully_connected_case(number, int4=True) for number in range(case_count(20))], target, tmp_path)

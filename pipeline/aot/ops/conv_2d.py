@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pipeline.aot import packing
-from pipeline.aot.ops.weighted import Operands, operands, requantization, scale_multipliers
+from pipeline.aot.ops.weighted import Operands, operands, requantization, scale_multipliers, with_packed_weights
 from pipeline.aot.ops.window import Window, windows
 from pipeline.aot.steps import Constant, Core, Ref, Scratch, Step, refuse
 from pipeline.aot.variants import Variant, choose, no_obstacle
@@ -41,7 +41,7 @@ class Conv2d:
 
 def lower_conv_2d(graph: Graph, op: Op, core: Core) -> Step:
     """One call of the best kernel of VARIANTS."""
-    layer = operands(graph, op, _CHANNEL_AXIS, rank=4)
+    layer = operands(graph, op, _CHANNEL_AXIS, rank=4, weight_types=("int8", "int4"))
     channels, taps_y, taps_x, group_depth = layer.weights.shape
     dilations = int(op.options.get("dilation_hfactor", 1)), int(op.options.get("dilation_wfactor", 1))
     vertical, horizontal = windows(op, layer.source, layer.output, (taps_y, taps_x), dilations)
@@ -52,7 +52,11 @@ def lower_conv_2d(graph: Graph, op: Op, core: Core) -> Step:
     if layer.output.shape[3] != channels:
         raise refuse(op, f"{channels} filters for {layer.output.shape[3]} output channels.")
     multipliers = scale_multipliers(op, layer)
-    return choose(VARIANTS, Conv2d(op, layer, vertical, horizontal, groups, multipliers), core)
+    return choose(
+        PACKED_VARIANTS if layer.packed else VARIANTS,
+        Conv2d(op, layer, vertical, horizontal, groups, multipliers),
+        core,
+    )
 
 
 def _portable(layer: Conv2d) -> Step:
@@ -180,4 +184,14 @@ VARIANTS: tuple[Variant[Conv2d], ...] = (
     Variant("conv_2d_s8_mve", "mve", "VMLADAVA on tiles of 3 pixels x 2 channels", _mve_obstacle, _mve),
     Variant("conv_2d_s8_dsp", "dsp", "SMLAD on tiles of 3 pixels x 2 channels", _dsp_obstacle, _dsp),
     Variant("conv_2d_s8", "", "portable C", no_obstacle, _portable),
+)
+
+PACKED_VARIANTS: tuple[Variant[Conv2d], ...] = (
+    Variant(
+        "conv_2d_s8_w4",
+        "",
+        "portable C on int4 weights, which stay packed",
+        no_obstacle,
+        lambda layer: with_packed_weights(_portable(layer)),
+    ),
 )

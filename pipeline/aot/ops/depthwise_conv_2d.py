@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.aot import packing
-from pipeline.aot.ops.weighted import Operands, operands, requantization, scale_multipliers
+from pipeline.aot.ops.weighted import Operands, operands, requantization, scale_multipliers, with_packed_weights
 from pipeline.aot.ops.window import Window, windows
 from pipeline.aot.steps import Constant, Core, Ref, Scratch, Step, refuse
 from pipeline.aot.variants import Variant, choose, no_obstacle
@@ -45,7 +45,7 @@ class DepthwiseConv2d:
 
 def lower_depthwise_conv_2d(graph: Graph, op: Op, core: Core) -> Step:
     """One call of the best kernel of VARIANTS."""
-    layer = operands(graph, op, _CHANNEL_AXIS, rank=4)
+    layer = operands(graph, op, _CHANNEL_AXIS, rank=4, weight_types=("int8", "int4"))
     one, taps_y, taps_x, channels = layer.weights.shape
     dilations = int(op.options.get("dilation_hfactor", 1)), int(op.options.get("dilation_wfactor", 1))
     vertical, horizontal = windows(op, layer.source, layer.output, (taps_y, taps_x), dilations)
@@ -58,7 +58,11 @@ def lower_depthwise_conv_2d(graph: Graph, op: Op, core: Core) -> Step:
             f"{layer.output.shape[3]} output channels.",
         )
     multipliers = scale_multipliers(op, layer)
-    return choose(VARIANTS, DepthwiseConv2d(op, layer, vertical, horizontal, multiplier, multipliers), core)
+    return choose(
+        PACKED_VARIANTS if layer.packed else VARIANTS,
+        DepthwiseConv2d(op, layer, vertical, horizontal, multiplier, multipliers),
+        core,
+    )
 
 
 def _portable(layer: DepthwiseConv2d) -> Step:
@@ -246,4 +250,14 @@ VARIANTS: tuple[Variant[DepthwiseConv2d], ...] = (
         _dsp,
     ),
     Variant("depthwise_conv_2d_s8", "", "portable C", no_obstacle, _portable),
+)
+
+PACKED_VARIANTS: tuple[Variant[DepthwiseConv2d], ...] = (
+    Variant(
+        "depthwise_conv_2d_s8_w4",
+        "",
+        "portable C on int4 weights, which stay packed",
+        no_obstacle,
+        lambda layer: with_packed_weights(_portable(layer)),
+    ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pipeline.aot import packing
-from pipeline.aot.ops.weighted import Operands, operands, requantization, scale_multipliers
+from pipeline.aot.ops.weighted import Operands, operands, requantization, scale_multipliers, with_packed_weights
 from pipeline.aot.steps import Constant, Core, Ref, Scratch, Step, refuse
 from pipeline.aot.variants import Variant, choose, no_obstacle
 from pipeline.fixedpoint import Multiplier
@@ -28,10 +28,16 @@ class FullyConnected:
 
 def lower_fully_connected(graph: Graph, op: Op, core: Core) -> Step:
     """One call of the best kernel of VARIANTS."""
-    layer = operands(graph, op, _CHANNEL_AXIS, rank=2)
+    layer = operands(graph, op, _CHANNEL_AXIS, rank=2, weight_types=("int8", "int4"))
     outputs, depth = layer.weights.shape
     if op.options.get("weights_format", 0) != 0:
         raise refuse(op, f"weights in format {op.options['weights_format']}; the aot kernel takes the default one.")
+    if layer.packed and layer.weights.scales.size > 1:
+        raise refuse(
+            op,
+            f"int4 weights with {layer.weights.scales.size} scales; TFLM, which says what is right, takes one.",
+            "quantize this layer with one scale for all its weights.",
+        )
     if not layer.output.shape or layer.output.shape[-1] != outputs:
         raise refuse(op, f"{outputs} filters for an output of shape {list(layer.output.shape)}.")
     batches = layer.output.elements // outputs
@@ -41,7 +47,11 @@ def lower_fully_connected(graph: Graph, op: Op, core: Core) -> Step:
             f"an input of shape {list(layer.source.shape)} for filters of {depth} and an output of shape "
             f"{list(layer.output.shape)}.",
         )
-    return choose(VARIANTS, FullyConnected(op, layer, batches, depth, outputs, _multipliers(op, layer)), core)
+    return choose(
+        PACKED_VARIANTS if layer.packed else VARIANTS,
+        FullyConnected(op, layer, batches, depth, outputs, _multipliers(op, layer)),
+        core,
+    )
 
 
 def _multipliers(op: Op, layer: Operands) -> tuple[Multiplier, ...]:
@@ -130,4 +140,14 @@ VARIANTS: tuple[Variant[FullyConnected], ...] = (
     Variant("fully_connected_s8_mve", "mve", "VMLADAVA on 4 outputs at once", _mve_obstacle, _mve),
     Variant("fully_connected_s8_dsp", "dsp", "SMLAD on four outputs at once", _dsp_obstacle, _dsp),
     Variant("fully_connected_s8", "", "portable C", no_obstacle, _portable),
+)
+
+PACKED_VARIANTS: tuple[Variant[FullyConnected], ...] = (
+    Variant(
+        "fully_connected_s8_w4",
+        "",
+        "portable C on int4 weights, which stay packed",
+        no_obstacle,
+        lambda layer: with_packed_weights(_portable(layer)),
+    ),
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pipeline.aot.requantization import checked_multiplier, fused_range, prove_no_overflow
-from pipeline.aot.steps import Constant, ParamValue, Ref, quantized_input, quantized_output, refuse
+from pipeline.aot.steps import Constant, ParamValue, Ref, Step, quantized_input, quantized_output, refuse
 from pipeline.fixedpoint import Multiplier
+from pipeline.model import Array
 from pipeline.tflite import Graph, Op, Tensor
 
 
@@ -22,8 +23,13 @@ class Operands:
     bias: Tensor | None
     output: Tensor
 
+    @property
+    def packed(self) -> bool:
+        """Whether the weights are int4."""
+        return self.weights.dtype == "int4"
 
-def operands(graph: Graph, op: Op, channel_axis: int, rank: int) -> Operands:
+
+def operands(graph: Graph, op: Op, channel_axis: int, rank: int, weight_types: tuple[str, ...] = ("int8",)) -> Operands:
     """The operands of an int8 layer whose weights have their output channels on channel_axis.
 
     Raises:  UnsupportedError: a tensor is missing, or of a type, shape or quantization that the kernels cannot take.
@@ -34,8 +40,9 @@ def operands(graph: Graph, op: Op, channel_axis: int, rank: int) -> Operands:
     if op.inputs[1] < 0:
         raise refuse(op, "it has no weights.")
     weights = graph.tensor(op.inputs[1])
-    if weights.dtype != "int8":
-        raise refuse(op, f"its weights ({weights.name}) are {weights.dtype}; the aot kernel takes int8.")
+    if weights.dtype not in weight_types:
+        takes = " or ".join(weight_types)
+        raise refuse(op, f"its weights ({weights.name}) are {weights.dtype}; the aot kernel takes {takes}.")
     if weights.data is None:
         raise refuse(op, f"its weights ({weights.name}) are computed; the aot kernel takes constants.")
     if len(weights.shape) != rank or not all(weights.shape):
@@ -61,6 +68,25 @@ def _bias(graph: Graph, op: Op, channels: int) -> Tensor | None:
     if bias.elements != channels:
         raise refuse(op, f"a bias of {bias.elements} values for {channels} output channels.")
     return bias
+
+
+def with_packed_weights(step: Step) -> Step:
+    """The step of a portable kernel on int8 weights, for its twin that takes them as int4, two a byte."""
+    constants = (replace(c, data=packed_int4(c.data)) if c.role == "weights" else c for c in step.constants)
+    return replace(
+        step,
+        kernel=f"{step.kernel}_w4",
+        params={f"layer.{name}": value for name, value in step.params.items()},
+        constants=tuple(constants),
+    )
+
+
+def packed_int4(codes: Array) -> Array:
+    """Codes of -8..7 two a byte, as int8: the even index in the low nibble, as TFLite packs int4."""
+    flat = codes.reshape(-1).astype(np.int8)
+    pairs = np.append(flat, np.zeros(flat.size % 2, np.int8)).view(np.uint8) & 15
+    packed: Array = (pairs[0::2] | pairs[1::2] << 4).view(np.int8)
+    return packed
 
 
 def scale_multipliers(op: Op, layer: Operands) -> tuple[Multiplier, ...]:

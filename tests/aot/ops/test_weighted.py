@@ -90,6 +90,22 @@ def test_packing_folds_the_zero_point_into_a_bias_where_there_was_none(op: str) 
     assert {c.role for c in step.constants} == {"weights", "bias", "multipliers", "codes"}
 
 
+@pytest.mark.parametrize("features", [(), ("dsp",), ("mve", "dsp")])
+@pytest.mark.parametrize("op", LAYERS)
+def test_int4_weights_stay_packed(op: str, features: tuple[str, ...]) -> None:
+    shape = (1, 3, 3, 2) if op == "DEPTHWISE_CONV_2D" else (2, 4) if op == "FULLY_CONNECTED" else (2, 3, 3, 2)
+    codes = np.resize(np.array([-8, 7, 3, 0, -1], np.int8), shape)
+    axis = 3 if op == "DEPTHWISE_CONV_2D" else 0
+    scales = [0.02] if op == "FULLY_CONNECTED" else [0.02, 0.03]
+    weights = (codes, {"dtype": "int4", "scale": scales, "axis": axis})
+    step = lowered(op, Core(frozenset(features)), weights=weights, bias=None)
+    assert step.kernel == f"{op.lower()}_s8_w4"
+    assert step.reason.startswith("portable C on int4 weights, which stay packed")
+    packed = next(c.data for c in step.constants if c.role == "weights").view(np.uint8)
+    assert packed.size == codes.size // 2 and list(packed[:2]) == [0x78, 0x03]
+    assert step.params["layer.per_channel"] == len(scales) - 1
+
+
 @pytest.mark.parametrize("op", LAYERS)
 def test_a_bias_may_be_missing(op: str) -> None:
     step = lowered(op, bias=None)
@@ -97,7 +113,6 @@ def test_a_bias_may_be_missing(op: str) -> None:
     assert "bias" not in {c.role for c in step.constants}
 
 
-INT4 = {"dtype": "int4", "scale": [0.02, 0.03]}
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("CONV_2D", {"input": ((1, 4, 4, 2), {})}, "input 0 (t0) needs one positive scale, it has 0"),
     ("CONV_2D", {"input": ((1, 4, 4, 2), {"dtype": "int16", "scale": 0.1})}, "input 0 (t0) is int16"),
@@ -117,7 +132,6 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("CONV_2D", {"options": {"fused_activation_function": "TANH"}}, "a fused activation TANH"),
     ("CONV_2D", {"options": {"fused_activation_function": 77}}, "a fused activation 77"),
     ("CONV_2D", {"weights": (np.ones((2, 3, 3, 2), np.int16), {"scale": 0.1})}, "weights (t1) are int16"),
-    ("CONV_2D", {"weights": (np.ones((2, 3, 3, 2), np.int8), INT4)}, "weights (t1) are int4"),
     ("CONV_2D", {"weights": ((2, 3, 3, 2), {"scale": 0.1})}, "weights (t1) are computed"),
     ("CONV_2D", {"weights": (np.ones((2, 18), np.int8), {"scale": 0.1})}, "weights of shape [2, 18]"),
     ("CONV_2D", {"weights": (np.ones((2, 3, 3, 2), np.int8), {})}, "weights with 0 scales; 1 or 2"),
@@ -136,6 +150,11 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("DEPTHWISE_CONV_2D", {"output": ((1, 4, 4, 4), {"scale": 0.1})}, "for 2 input and 4 output channels"),
     ("DEPTHWISE_CONV_2D", {"weights": (np.ones((2, 3, 3, 2), np.int8), {"scale": 0.1})}, "weights [2, 3, 3, 2]"),
     ("FULLY_CONNECTED", {"options": {"weights_format": "SHUFFLED4x16INT8"}}, "weights in format 1"),
+    (
+        "FULLY_CONNECTED",
+        {"weights": (np.ones((2, 4), np.int8), {"dtype": "int4", "scale": [0.02, 0.03]})},
+        "int4 weights with 2 scales",
+    ),
     ("FULLY_CONNECTED", {"output": ((1, 3), {"scale": 0.1})}, "2 filters for an output of shape [1, 3]"),
     ("FULLY_CONNECTED", {"output": ((2, 2), {"scale": 0.1})}, "an input of shape [1, 4] for filters of 4"),
     ("FULLY_CONNECTED", {"input": ((1, 5), {"scale": 0.1})}, "an input of shape [1, 5] for filters of 4"),

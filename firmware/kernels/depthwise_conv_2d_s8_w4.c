@@ -1,0 +1,11 @@
+/* depthwise_conv_2d_s8 (its contract is in depthwise_conv_2d_s8.c) with int4 weights, which stay packed in flash:
+ *   weights  [filter_height][filter_width][input_channels * depth_multiplier]  int4, symmetric, two a byte as TFLite packs them, without gaps
+ * Bit-exact with: TFLM's DEPTHWISE_CONV_2D reference kernel, which unpacks the weights to int8 in RAM first.
+ * Scratch: none. Input and output must not overlap. */
+#include "depthwise_conv_2d_s8_w4.h"
+
+#include "depthwise_conv_2d_body.h"
+
+void tflash_depthwise_conv_2d_s8_w4(const struct tflash_depthwise_conv_2d_s8_w4_params *p, const int8_t *input, int8_t *output) {
+  tflash_depthwise_conv_2d_body(&p->layer, input, output, 1);
+}

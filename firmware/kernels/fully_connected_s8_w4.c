@@ -1,0 +1,11 @@
+/* fully_connected_s8 (its contract is in fully_connected_s8.c) with int4 weights, which stay packed in flash:
+ *   weights  [outputs][depth]  int4, symmetric, two a byte as TFLite packs them, without gaps
+ * Bit-exact with: TFLM's FULLY_CONNECTED reference kernel, which unpacks the weights to int8 in RAM first.
+ * Scratch: none. Input and output must not overlap. */
+#include "fully_connected_s8_w4.h"
+
+#include "fully_connected_body.h"
+
+void tflash_fully_connected_s8_w4(const struct tflash_fully_connected_s8_w4_params *p, const int8_t *input, int8_t *output) {
+  tflash_fully_connected_body(&p->layer, input, output, 1);
+}
