@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline import data
+from pipeline.contract import Contract
 from pipeline.errors import DataError
 from pipeline.model import TensorSpec
 
@@ -120,6 +121,19 @@ def test_a_factory_may_return_a_mapping_or_an_object() -> None:
     for value in (factory_result(), SimpleNamespace(**factory_result())):
         dataset = data.from_factory(value, "data.py:load", ALL)
         assert dataset.test is not None and len(dataset.test) == 6
+
+
+def test_raw_data_go_through_the_contract_in_every_part(tmp_path: Path) -> None:
+    contract = Contract("uint8", (0.5,), (-1.0,))
+    raw = {f"x_{part}": np.arange(2 * 16, dtype=np.uint8).reshape(2, 4, 4, 1) for part in ALL}
+    answers = {"y_train": np.arange(2), "y_test": np.arange(2)}
+    dataset = data.from_npz(write(tmp_path, **raw, **answers), ALL, contract)
+    expected = (np.arange(32, dtype=np.float32) / 2 - 1).reshape(2, 4, 4, 1)
+    assert dataset.train is not None and dataset.test is not None and dataset.representative is not None
+    for x in (dataset.train.x, dataset.test.x, dataset.representative):
+        assert x.dtype == np.float32 and x.tobytes() == expected.tobytes()
+    with pytest.raises(DataError, match=r"d\.npz: x_representative is float32; .* raw data are uint8"):
+        data.from_npz(write(tmp_path, **{**raw, **answers, "x_representative": expected}), ALL, contract)
 
 
 @pytest.mark.parametrize(
