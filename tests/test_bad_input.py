@@ -10,6 +10,12 @@ unknown board, runtime                          2     test_cli, here (run)
 recipe: unknown key, any other mistake          2     here, test_recipe with tests/bad_recipes
 a board file with a mistake                     2     test_board with tests/bad_boards
 representative data: missing, empty, NaN, shape 2     here, test_training, test_data
+  that never reach a branch of the model        2     test_calibration, test_sensitivity
+data normalised already, of another type        2     test_run, test_contract, test_data
+class numbers or labels beyond the model's      2     test_quantize, test_data, test_preprocessing
+Lambda, own classes, mixed precision, NaN       2     test_keras_models, test_quantize
+layers that training cannot simulate            0     test_qat, test_quantize: calibrated, and named
+dead channels, test data beyond the ranges      0     test_calibration, test_convert, test_run: a warning
 a factory that raises                           2     here, test_train_worker
 QEMU, a compiler, PlatformIO, TFLM missing      3     here, test_build, test_device, test_golden
 disk full, unwritable folder                    2     here, test_workspace, test_train_worker, test_report
