@@ -48,6 +48,7 @@ def to_int8(
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.as_dtype(io)
     converter._experimental_disable_per_channel_quantization_for_dense_layers = not per_channel_dense
+    converter._experimental_variable_quantization = True  # else a layer's state stays float
     try:
         content = converter.convert()
     except OSError:
@@ -56,7 +57,9 @@ def to_int8(
         words = " ".join(str(error).split())[:400] or type(error).__name__
         raise ModelError(
             f"TensorFlow cannot convert the model to int8: {words}",
-            hint="replace the layer it names by one that TensorFlow Lite has an int8 op for.",
+            hint="recurrent layers need a fixed batch: Input(.., batch_size=1)."
+            if "element_shape" in words
+            else "replace the layer it names by one that TensorFlow Lite has an int8 op for.",
         ) from error
     path.write_bytes(content)
     graph = tflite.parse(content, Path(path.name))  # the folder is a temporary one

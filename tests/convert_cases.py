@@ -62,6 +62,37 @@ def normalized_dense() -> Any:
     return tfmot.quantization.keras.quantize_model(tf_keras.Model(image, layers.Dense(3)(x)))
 
 
+class Ring(layers.Layer):  # type: ignore[misc]
+    """The last four frames and this one: [1, 1, 8] becomes [1, 5, 8]."""
+
+    def build(self, shape: Any) -> None:
+        self.ring = self.add_weight(name="ring", shape=(1, 4, 8), initializer="zeros", trainable=False)
+
+    def call(self, frame: Any) -> Any:
+        frames = tf.concat([self.ring, frame], axis=1)
+        self.ring.assign(frames[:, 1:, :])
+        return frames
+
+
+def streaming() -> Any:
+    tf_keras.backend.clear_session()
+    frame = tf_keras.Input((1, 8), batch_size=1)
+    x = layers.Conv1D(6, 5, activation="relu")(Ring()(frame))
+    return tf_keras.Model(frame, layers.Dense(3)(layers.Flatten()(x)))
+
+
+def lstm() -> Any:
+    tf_keras.backend.clear_session()
+    sequence = tf_keras.Input((6, 8), batch_size=1)
+    x = layers.LSTM(5)(layers.LSTM(7, return_sequences=True)(sequence))
+    return tf_keras.Model(sequence, layers.Dense(3, activation="softmax")(x))
+
+
+def lstm_of_any_batch() -> Any:
+    sequence = tf_keras.Input((6, 8))
+    return tf_keras.Model(sequence, layers.LSTM(5)(sequence))
+
+
 def outcome(model: Callable[[], Any], samples: Any, path: Path, **options: Any) -> dict[str, Any]:
     try:
         graph = convert.to_int8(model(), samples, path, **options)
@@ -99,6 +130,10 @@ def main(folder: Path) -> None:
     for name in ("plain", "qat"):
         one = outcome(cases[name][0], SAMPLES, folder / "model.tflite", per_channel_dense=False)
         results[f"{name}, one dense scale"] = one
+    for name, keeps_state, shape in (("streaming", streaming, (30, 1, 8)), ("lstm", lstm, (30, 6, 8))):
+        frames = RANDOM.normal(size=shape).astype(np.float32)
+        results[name] = outcome(keeps_state, frames, folder / f"{name}.tflite")
+    results["lstm of any batch"] = outcome(lstm_of_any_batch, frames, folder / "model.tflite")
     (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
 
 

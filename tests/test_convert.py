@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.kernels.batch import HOST, Case, check
+from tests.kernels.random_cases import Draw
+
 pytestmark = pytest.mark.train
 
 CASES = Path(__file__).parent / "convert_cases.py"
@@ -28,8 +31,13 @@ def converted(folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return converted(tmp_path_factory.mktemp("conversions"))
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("conversions")
+
+
+@pytest.fixture(scope="module")
+def results(folder: Path) -> dict[str, Any]:
+    return converted(folder)
 
 
 @pytest.mark.parametrize("case", ["plain", "qat"])
@@ -87,3 +95,20 @@ def test_dead_channels_are_converted_with_scales_that_work_and_named(results: di
 
 def test_layers_that_training_could_not_prepare_are_calibrated_instead(results: dict[str, Any]) -> None:
     assert results["dense and normalization"]["dtypes"] == ["int32", "int8"]
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    ("name", "op", "shape"),
+    [("streaming", "ASSIGN_VARIABLE", (1, 1, 8)), ("lstm", "UNIDIRECTIONAL_SEQUENCE_LSTM", (1, 6, 8))],
+)
+def test_a_model_with_state_is_int8_and_gives_the_bytes_of_tflm(
+    results: dict[str, Any], folder: Path, name: str, op: str, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    assert op in results[name]["ops"], results[name]
+    case = Case(name, (folder / f"{name}.tflite").read_bytes(), Draw(name, 0).samples([(shape, 0)], 20))
+    check([case], HOST, tmp_path)
+
+
+def test_a_recurrent_layer_without_a_batch_size_is_refused_with_what_to_do(results: dict[str, Any]) -> None:
+    assert results["lstm of any batch"]["hint"] == "recurrent layers need a fixed batch: Input(.., batch_size=1)."

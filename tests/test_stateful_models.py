@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +36,23 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def bench(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    request = Request(model, "aot", None, SAMPLES, 0, False)
-    return Bench.build(Place("native", load("native")), request, tmp_path_factory.mktemp("native"))
+def bench_of(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bench]:
+    """The model on a board, built once."""
+
+    @cache
+    def made(name: str) -> Bench:
+        request = Request(model, "aot", None, SAMPLES, 0, False)
+        return Bench.build(Place(name, load(name)), request, tmp_path_factory.mktemp(name))
+
+    return made
 
 
-@pytest.mark.golden
-@pytest.mark.parametrize(
+@pytest.fixture
+def bench(bench_of: Callable[[str], Bench]) -> Bench:
+    return bench_of("native")
+
+
+ON_BOARDS = pytest.mark.parametrize(
     "name",
     [
         "native",
@@ -49,10 +61,14 @@ def bench(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:
         pytest.param("qemu_cortex_m55", marks=[pytest.mark.emulated, pytest.mark.slow]),
     ],
 )
-def test_a_model_with_state_is_proved_in_one_sequence(name: str, model: Path) -> None:
+
+
+@pytest.mark.golden
+@ON_BOARDS
+def test_a_model_with_state_is_proved_in_one_sequence(name: str, model: Path, bench_of: Callable[[str], Bench]) -> None:
     found: dict[str, Any] = verify_model(
         model, board=name, runtime="aot", samples=SAMPLES, seed=0, inputs=None, golden_file=None, transport="fast",
-        out=None, progress=lambda *_: None, profile=True,
+        out=bench_of(name).work, progress=lambda *_: None, profile=True,
     )  # fmt: skip
     assert (found["samples"], found["mismatched_samples"], found["layer_mismatches"]) == (SAMPLES, 0, 0)
     assert (found["layers_compared"], found["layer_samples"]) == (6, 12), "all but the variable's handle"
@@ -95,7 +111,9 @@ def test_an_inference_too_many_is_noticed(bench: Bench) -> None:
 
 
 @pytest.mark.golden
-def test_a_request_whose_reply_was_lost_is_not_executed_again(bench: Bench) -> None:
+@ON_BOARDS
+def test_a_request_whose_reply_was_lost_is_not_executed_again(name: str, bench_of: Callable[[str], Bench]) -> None:
+    bench = bench_of(name)
     with bench.open() as good:
         stream = good.link.stream
         write, read, lost = stream.write, stream.read, []
@@ -115,7 +133,7 @@ def test_a_request_whose_reply_was_lost_is_not_executed_again(bench: Bench) -> N
         device = Device(FrameLink(stream, name="forgetful", first_wait_s=0.01))
         for index in range(8):
             assert bench.is_right(index, bench.infer(device, index)), index
-    assert len(lost) == 2 * len(set(lost)), "each request was sent twice"
+    assert len(lost) >= 2 * len(set(lost)), "each request was sent twice at least"
 
 
 @pytest.mark.golden

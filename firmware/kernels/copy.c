@@ -1,4 +1,4 @@
-/* Copy of a tensor's bytes, for a RESHAPE, SQUEEZE or EXPAND_DIMS whose output cannot live where its input does.
+/* Copy of a tensor's bytes: READ_VARIABLE, ASSIGN_VARIABLE, and what else only moves bytes.
  *   input, output  [bytes], of any type
  * Overflow: none possible.
  * Scratch: none. Input and output must not overlap. */
