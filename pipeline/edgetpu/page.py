@@ -36,13 +36,16 @@ def verdict(targets: Sequence[Json], problems: Sequence[str]) -> dict[str, str]:
 def shown(target: Json) -> dict[str, Any]:
     """A target with what its section needs: the picture, the bars of memory, the histogram."""
     check, device = target["check"], target["device"]
+    blockers = _blockers(check["ops"])
+    remedies = tuple(row["fix"] for row in blockers if row["fix"])  # which the table tells
     compiled = target["compile"]
     segments = [segment for model in (compiled or {"models": []})["models"] for segment in model["segments"]]
     return {
         **target,
         "good": not device["problems"],
         "picture": picture(target["graph"]),
-        "blockers": _blockers(check["ops"]),
+        "blockers": blockers,
+        "further": [s for s in target["fix"]["suggestions"] if not s.startswith(remedies)],
         "segments": segments,
         "memory": [_memory(segment) for segment in segments],
         "estimate": {

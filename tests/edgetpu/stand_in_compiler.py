@@ -1,7 +1,8 @@
 """A stand-in for Google's edgetpu_compiler, which is closed and cannot be had here.
 
 It does what is documented of the real program, one behaviour at a time, and maps nothing: its packages hold an Edge TPU
-op with a few bytes that no device would take. What it prints has the form of version 16.0.384591198.
+op with a few bytes that no device would take, or with those of a file that STAND_IN_PACKAGE names. What it prints has
+the form of version 16.0.384591198.
 
     python stand_in_compiler.py BEHAVIOUR [the real program's options] MODEL.tflite ...
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 VERSION = "16.0.384591198"
+PACKAGE = "STAND_IN_PACKAGE"
 STUB = b"\x1c\x00\x00\x00TFL3" + bytes(1016)
 
 
@@ -150,7 +152,8 @@ def _package(model: Any, left: int) -> bytes:
         op.opcodeIndex = len(model.operatorCodes) - 1
         op.inputs = graph.inputs
         op.outputs = kept[0].inputs[:1] if kept else graph.outputs
-        op.customOptions = np.frombuffer(b"not a package: made by a stand-in", np.uint8)
+        content = Path(os.environ[PACKAGE]).read_bytes() if PACKAGE in os.environ else b"not a package: by a stand-in"
+        op.customOptions = np.frombuffer(content, np.uint8)
         graph.operators = [op, *kept]
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")

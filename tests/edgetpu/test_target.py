@@ -20,6 +20,7 @@ from pipeline.edgetpu import bundle, compiler, deploy, page
 from pipeline.errors import DeviceError, RequestError, ToolError, UnsupportedError
 from pipeline.run import RunResult, run_recipe
 from tests import tiny_recipe
+from tests.edgetpu.package_builder import CACHED, options
 from tests.edgetpu.ssh_board import ssh_board
 from tests.edgetpu.test_compiler import stand_in
 from tests.test_cli import small_model
@@ -99,10 +100,18 @@ def test_with_the_compiler_the_bundle_has_its_package(tmp_path: Path, monkeypatc
 
 def test_segments_are_told_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(compiler.COMMAND_VARIABLE, stand_in("success"))
+    (tmp_path / "package").write_bytes(options(CACHED))
+    monkeypatch.setenv("STAND_IN_PACKAGE", str(tmp_path / "package"))
     told, html = page_of(run(tmp_path, edgetpu="{segments: 2}"))
     assert told["bundle"]["compiled"] == [f"small_segment_{i}_of_2_edgetpu.tflite" for i in range(2)]
     assert [part["path"] for part in told["compile"]["models"][0]["segments"]] == told["bundle"]["compiled"]
     assert all(f"<b>{name}</b>" in html for name in told["bundle"]["compiled"])
+    # What is in the packages was read, and the bundle asks for the runtime that they need.
+    parts = told["compile"]["models"][0]["segments"]
+    assert [part["inspection"]["totals"]["cached_parameter_bytes"] for part in parts] == [4096, 4096]
+    assert html.count("read from the package") == 2
+    contract = json.loads((tmp_path / "work" / told["bundle"]["path"] / "contract.json").read_text())
+    assert contract["min_runtime_version"] == 13
 
 
 def test_a_compiler_that_fails_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,12 +135,14 @@ def test_bounds_that_are_not_kept_fail_the_run(tmp_path: Path, monkeypatch: pyte
 
     def off_by_many(*arguments: Any) -> deploy.DeviceRun:
         heard = real(*arguments)
-        return replace(heard, outputs=tuple(array[:, :, ::-1] for array in heard.outputs))
+        mirrored = tuple(array[:, :, ::-1] for array in heard.outputs)
+        return replace(heard, outputs=mirrored, passes=(*heard.passes, "another"))
 
     monkeypatch.setattr(deploy, "_answer", off_by_many)
     result = run(tmp_path)
     assert result.exit_code == 1
     assert any("within" in problem for problem in result.problems)
+    assert any("two runs of the same samples gave different bytes" in problem for problem in result.problems)
     assert "Not within the bounds" in page_of(result)[1]
 
 
