@@ -17,7 +17,7 @@ from pipeline.contract import Contract
 from pipeline.errors import DataError, UnsupportedError
 from pipeline.model import Array, Export
 from pipeline.vectors import Vectors
-from tests.kernels.batch import CORTEX_M4, GUARD_BYTES, HOST, Case, Target, build, differing, run
+from tests.kernels.batch import CORTEX_M4, EMULATED, GUARD_BYTES, HOST, Case, Target, build, differing, run
 from tests.test_build import plain_pio
 from tests.test_cli import small_model
 from tests.test_project import GOLDEN, compare_with_golden
@@ -25,7 +25,11 @@ from tests.tflite_builder import TfliteBuilder
 
 # Where products and sums are fused wherever the compiler may, unlike in the projects' own builds.
 FUSING = replace(CORTEX_M4, name="cortex-m4-fusing", compiler=(*CORTEX_M4.compiler, "-ffp-contract=fast"))
-TARGETS = [pytest.param(HOST, id="host"), pytest.param(FUSING, id="cortex-m4", marks=pytest.mark.emulated)]
+TARGETS = [pytest.param(HOST, id="host"), pytest.param(FUSING, id="cortex-m4", marks=pytest.mark.emulated)] + [
+    pytest.param(target, id=target.name, marks=[pytest.mark.emulated, pytest.mark.slow])
+    for target in EMULATED
+    if target is not CORTEX_M4
+]
 
 
 def f32(*values: float) -> tuple[float, ...]:
