@@ -56,6 +56,20 @@ class Network:
             self.svdf,
             self.lstm,
             self.remember,
+            self.lookup,
+            self.lookup,
+            self.compare,
+            self.compare,
+            self.transpose,
+            self.slice,
+            self.split,
+            self.stack,
+            self.gather,
+            self.blocks,
+            self.batches,
+            self.reduce,
+            self.normalize,
+            self.arg_max,
         )
         self.draw.choice(kinds)()
 
@@ -127,9 +141,14 @@ class Network:
             z = self.model.constant(
                 self.draw.codes(shape[-1:]), scale=other, zero_point=self.draw.zero_point()
             )  # broadcast over the last dimension
-        natural = scale * other * 64 if op == "MUL" else 1.5 * max(scale, other)
+        natural = {
+            "MUL": scale * other * 64,
+            "SQUARED_DIFFERENCE": max(scale, other) ** 2 * 64,
+            "PRELU": scale * max(other * 64, 1.0),
+        }.get(op, 1.5 * max(scale, other))
         y = self.made(shape, natural, self.draw.output_zero_point())
-        self.model.op(op, [x, z], [y], fused_activation_function=self.draw.choice(("NONE", "RELU")))
+        fused = {"fused_activation_function": self.draw.choice(("NONE", "RELU"))} if op in ("ADD", "SUB", "MUL") else {}
+        self.model.op(op, [x, z], [y], **fused)
 
     def concatenation(self) -> None:
         x, shape, scale, zero = self.pick()
@@ -229,6 +248,108 @@ class Network:
         self.model.op("VAR_HANDLE", [], [handle], container="", shared_name=f"variable_{handle}")
         self.model.op("READ_VARIABLE", [handle], [self.made(shape, scale, zero)])
         self.model.op("ASSIGN_VARIABLE", [handle, x], [])
+
+    def compare(self) -> None:
+        self.elementwise(self.draw.choice(("MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "PRELU")))
+
+    def lookup(self) -> None:
+        x, shape, scale, zero = self.pick()
+        op = self.draw.choice(("TANH", "LEAKY_RELU", "HARD_SWISH", "ELU", "ABS", *(["RSQRT"] if zero == -128 else [])))
+        ends = {"TANH": (1 / 128, 0), "RSQRT": (scale**-0.5 / 100, -128)}.get(op, (scale, self.draw.zero_point()))
+        self.model.op(op, [x], [self.made(shape, *ends)], **({"alpha": 0.3} if op == "LEAKY_RELU" else {}))
+
+    def transpose(self) -> None:
+        x, shape, scale, zero = self.pick()
+        order = [0, *(1 + self.draw.rng.permutation(len(shape) - 1))]  # images stay single
+        y = self.made(tuple(shape[axis] for axis in order), scale, zero)
+        self.model.op("TRANSPOSE", [x, self.model.constant(np.array(order, np.int32))], [y])
+
+    def slice(self) -> None:
+        x, shape, scale, zero = self.pick()
+        begins = [self.draw.integer(0, size - 1) for size in shape]
+        ends = [self.draw.integer(begin + 1, size) for begin, size in zip(begins, shape, strict=True)]
+        sizes = [end - begin for begin, end in zip(begins, ends, strict=True)]
+        y = self.made(tuple(sizes), scale, zero)
+        if len(shape) > 4 or self.draw.chance(0.5):
+            op, operands = "SLICE", (begins, sizes)
+        else:
+            op, operands = "STRIDED_SLICE", (begins, ends, [1] * len(shape))
+        self.model.op(op, [x, *(self.model.constant(np.array(o, np.int32)) for o in operands)], [y])
+
+    def split(self) -> None:
+        x, shape, scale, zero = self.pick()
+        axis = self.draw.integer(0, len(shape) - 1)
+        before, size, after = shape[:axis], shape[axis], shape[axis + 1 :]
+        named = self.model.constant(np.array(axis, np.int32))
+        op = self.draw.choice(("SPLIT", "SPLIT_V", "UNPACK"))
+        if op == "SPLIT" and size % 2 == 0:
+            parts = [self.made((*before, size // 2, *after), scale, zero) for _ in range(2)]
+            self.model.op(op, [named, x], parts, num_splits=2)
+        elif op == "SPLIT_V" and size > 1:
+            sizes = [1, size - 1]
+            parts = [self.made((*before, part, *after), scale, zero) for part in sizes]
+            given = self.model.constant(np.array(sizes, np.int32))
+            self.model.op(op, [x, given, named], parts, num_splits=2)
+        elif op == "UNPACK" and len(shape) in (2, 3, 4) and size <= 6:
+            parts = [self.made(before + after, scale, zero) for _ in range(size)]
+            self.model.op(op, [x], parts, axis=axis, num=size)
+
+    def stack(self) -> None:
+        x, shape, scale, zero = self.pick()
+        same = [t[0] for t in self.tensors if t[1] == shape and t[2:] == (scale, zero)]
+        parts = [x, *(self.draw.choice(same) for _ in range(self.draw.integer(0, 2)))]
+        axis = self.draw.integer(1, len(shape))
+        stacked = (*shape[:axis], len(parts), *shape[axis:])
+        if np.prod(stacked) <= 2000 and len(stacked) <= 5 and (len(stacked) != 4 or shape[0] == 1):
+            self.model.op("PACK", parts, [self.made(stacked, scale, zero)], axis=axis, values_count=len(parts))
+
+    def gather(self) -> None:
+        x, shape, scale, zero = self.pick()
+        axis = self.draw.integer(1, len(shape) - 1) if len(shape) > 1 else 0
+        indices = self.draw.rng.integers(0, shape[axis], self.draw.integer(1, 4)).astype(np.int32)
+        y = self.made((*shape[:axis], indices.size, *shape[axis + 1 :]), scale, zero)
+        self.model.op("GATHER", [x, self.model.constant(indices)], [y], axis=axis)
+
+    def blocks(self) -> None:
+        x, (batch, height, width, depth), scale, zero = self.pick(4)
+        if depth % 4 == 0:
+            op, to = "DEPTH_TO_SPACE", (batch, height * 2, width * 2, depth // 4)
+        elif height % 2 == width % 2 == 0:
+            op, to = "SPACE_TO_DEPTH", (batch, height // 2, width // 2, depth * 4)
+        else:
+            return
+        self.model.op(op, [x], [self.made(to, scale, zero)], block_size=2)
+
+    def batches(self) -> None:
+        """To batches and back, as around a dilated convolution."""
+        x, (batch, height, width, depth), scale, zero = self.pick(4)
+        block = [2 - height % 2, 2 - width % 2]
+        parts = (batch * block[0] * block[1], height // block[0], width // block[1], depth)
+        given = self.model.constant(np.array(block, np.int32))
+        crops = [[0, int(height > 2)], [0, 0]]
+        between = self.model.tensor(parts, scale=scale, zero_point=zero)
+        nothing, cropped = (self.model.constant(np.array(pairs, np.int32)) for pairs in ([[0, 0], [0, 0]], crops))
+        self.model.op("SPACE_TO_BATCH_ND", [x, given, nothing], [between])
+        y = self.made((batch, height - crops[0][1], width, depth), scale, zero)
+        self.model.op("BATCH_TO_SPACE_ND", [between, given, cropped], [y])
+
+    def reduce(self) -> None:
+        x, shape, scale, zero = self.pick(4)
+        op = self.draw.choice(("SUM", "REDUCE_MAX"))
+        axes = self.model.constant(np.array([1, 2], np.int32))
+        ends = (scale * shape[1] * shape[2] / 2, self.draw.zero_point()) if op == "SUM" else (scale, zero)
+        self.model.op(op, [x, axes], [self.made((1, 1, 1, shape[3]), *ends)], keep_dims=True)
+
+    def normalize(self) -> None:
+        x, shape, _, _ = self.pick(4)
+        self.model.op("L2_NORMALIZATION", [x], [self.made(shape, 1 / 128, 0)])
+
+    def arg_max(self) -> None:
+        """An index, and as a code again."""
+        x, shape, _, _ = self.pick(4)
+        index = self.model.tensor(shape[:3], dtype="int32")
+        self.model.op("ARG_MAX", [x, self.model.constant(np.array(3, np.int32))], [index])
+        self.model.op("CAST", [index], [self.made(shape[:3], 0.1, 0)])
 
     def finish(self) -> None:
         """The last tensor is an output; so are some others, computed ones or an input."""

@@ -18,7 +18,7 @@ _MAX_RANK = 6
 
 
 def lower_concatenation(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of tflash_concatenation, which copies bytes: codes are never rescaled."""
+    """One call of tflash_concatenation. It copies bytes: codes are never rescaled."""
     if not op.inputs or min(op.inputs) < 0 or not op.outputs:
         raise refuse(op, "inputs and an output are needed.")
     output = graph.tensor(op.outputs[0])
@@ -36,7 +36,7 @@ def lower_concatenation(graph: Graph, op: Op, core: Core) -> Step:
 
 
 def lower_pack(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of tflash_concatenation, which is the same once each input has a dimension of 1 more."""
+    """One call of tflash_concatenation: the same rows of bytes, joined along a dimension that is new."""
     if not op.inputs or min(op.inputs) < 0 or len(op.outputs) != 1:
         raise refuse(op, "inputs and an output are needed.")
     sources, output = [graph.tensor(index) for index in op.inputs], graph.tensor(op.outputs[0])

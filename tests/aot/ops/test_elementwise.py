@@ -1,4 +1,4 @@
-"""What ADD, SUB and MUL become, and what is refused."""
+"""What ops on two tensors become, and what is refused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def refusal(op: str, **arguments: Any) -> str:
     return caught.value.message
 
 
-@pytest.mark.parametrize("op", ["ADD", "SUB", "MUL"])
+@pytest.mark.parametrize("op", ["ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "PRELU"])
 def test_shapes_that_do_not_broadcast_are_refused(op: str) -> None:
     assert refusal(op, second=(2, 2)) == (
         f"op 0 ({op}): inputs of [2, 3] and [2, 2] and an output of [2, 3]; shapes that broadcast are needed."
@@ -66,6 +66,15 @@ def test_an_output_scale_too_small_for_the_sum_is_refused(op: str) -> None:
 
 def test_a_product_that_leaves_int32_is_refused() -> None:
     assert "can reach" in refusal("MUL", scales=(1.0, 1.0, 1e-6))
+
+
+def test_a_squared_difference_that_leaves_int32_is_refused() -> None:
+    assert "can reach" in refusal("SQUARED_DIFFERENCE", scales=(1.0, 1.0, 1e-5))
+
+
+def test_a_rectifier_that_leaves_int32_is_refused() -> None:
+    assert "can reach" in refusal("PRELU", scales=(1.0, 1e-3, 1e-8))
+    assert "can reach" in refusal("PRELU", scales=(1.0, 1e6, 1.0))
 
 
 @pytest.mark.parametrize("op", ["ADD", "SUB", "MUL"])

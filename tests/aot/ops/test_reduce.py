@@ -1,4 +1,4 @@
-"""What the lowering of MEAN refuses, and how it merges axes."""
+"""What the lowerings of MEAN and its like refuse, and how they merge axes."""
 
 from __future__ import annotations
 
@@ -72,3 +72,44 @@ def test_axes_that_are_computed_are_refused() -> None:
     model.op("MEAN", [x, axis], [model.output((1,), scale=0.1)], keep_dims=False)
     with pytest.raises(UnsupportedError, match=r"axes \(t1\) are computed"):
         lower(model.graph())
+
+
+def other(op: str, shape: Sequence[int], output: Sequence[int], axes: Any = None, **tensor: Any) -> Step:
+    """SUM, REDUCE_MAX, ARG_MAX or L2_NORMALIZATION; `tensor` describes the output."""
+    model = TfliteBuilder()
+    operands = [model.input(shape, scale=0.1)]
+    if axes is not None:
+        operands.append(model.constant(np.array(axes, np.int32)))
+    quantization: dict[str, Any] = {"dtype": "int32"} if op == "ARG_MAX" else {"scale": 0.1}
+    model.op(op, operands, [model.output(output, **quantization | tensor)])
+    return lower(model.graph())[0]
+
+
+def test_a_sum_is_a_mean_that_is_not_divided() -> None:
+    step = other("SUM", (4, 8), (4,), [1], scale=0.8)
+    assert (step.kernel, step.params["multiplier"], step.params["shift"]) == ("mean_s8", 1 << 30, -2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "tensor", "message"),
+    [
+        (("SUM", (4, 8), (8,), [1]), {}, "an output of [4]"),
+        (("SUM", (1 << 12, 1 << 12), (1,), [0, 1]), {}, "an output of []"),
+        (("SUM", (1 << 12, 1 << 13), (), [0, 1]), {}, "the accumulator of channel 0 can reach 4,294,967,296"),
+        (("REDUCE_MAX", (4, 8), (4,), [1]), {"scale": 0.2}, "they have to be the same, for TFLM as well"),
+        (("REDUCE_MAX", (4, 8), (4,), [2]), {}, "axes [2] of an input of shape [4, 8]"),
+        (("ARG_MAX", (4, 8), (4,), [1]), {"dtype": "int64"}, "one output of int32 is needed, by TFLM as well"),
+        (("ARG_MAX", (4, 8), (8,), [1]), {}, "the output is [8], [4] is needed"),
+        (("ARG_MAX", (4, 8), (4,), [0, 1]), {}, "axes [0, 1]; one axis is needed"),
+        (("ARG_MAX", (4, 8), (4,), [-3]), {}, "axis -3 of 2 dimensions"),
+        (("L2_NORMALIZATION", (1, 33026), (1, 33026)), {}, "the last of at most 33,025 elements"),
+        (("L2_NORMALIZATION", (1, 4), (4,)), {}, "the same shape of at most 4 dimensions"),
+        (("L2_NORMALIZATION", (1,) * 5, (1,) * 5), {}, "the same shape of at most 4 dimensions"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_the_other_kernels_cannot_do_is_refused(
+    arguments: tuple[Any, ...], tensor: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UnsupportedError, match=re.escape(message)):
+        other(*arguments, **tensor)

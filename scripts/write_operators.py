@@ -1,0 +1,97 @@
+"""Write docs/operators.md: what the aot runtime has a kernel for. --check only says whether it is current."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from pathlib import Path
+
+from pipeline.aot.ops import LOWERINGS
+from pipeline.aot.variants import Variant
+
+PATH = Path(__file__).resolve().parent.parent / "docs" / "operators.md"
+KERNELS = PATH.parent.parent / "firmware" / "kernels"
+
+HEAD = """\
+# Operators of the aot runtime
+
+Written by `scripts/write_operators.py` from the lowerings in `pipeline/aot/ops/`. Each of these ops gives TFLM's bytes,
+or is refused with its number and the reason; what TFLM has no kernel for is refused here as well. Kernels that end in
+`_dsp` (Armv7E-M, and Armv8-M with DSP) or `_mve` (Helium) are faster ones with the same bytes.
+
+| op | types | kernel | |
+|---|---|---|---|
+"""
+
+# Of ops that take more than int8; weights and biases are as TFLite has them. "->": what goes in and what comes out.
+TYPES = {
+    "ARG_MAX": "int8 -> int32",
+    "BATCH_TO_SPACE_ND": "int8, float32",
+    "CALL_ONCE": "-",
+    "CAST": "int8, int16, int32, bool -> the same",
+    "CONCATENATION": "int8, int16, int32, int64, float32, bool",
+    "DEPTH_TO_SPACE": "int8, float32",
+    "DEQUANTIZE": "int8, uint8, int16 -> float32",
+    "EXPAND_DIMS": "int8, int16, float32",
+    "GATHER": "int8, float32; indices int32",
+    "NEG": "-",
+    "PACK": "int8, int16, int32, int64, float32",
+    "QUANTIZE": "float32 -> int8, int16; int8, uint8, int16 -> others of them, int32",
+    "RESHAPE": "int8, uint8, int16, int32, int64, float32, bool",
+    "SLICE": "int8, int16, int32, float32, bool",
+    "SPACE_TO_BATCH_ND": "int8, float32",
+    "SPACE_TO_DEPTH": "int8, float32",
+    "SPLIT": "int8, int16, int32, float32",
+    "SPLIT_V": "int8, int16, int32, float32",
+    "SQUEEZE": "int8, uint8, int16, int32, int64, float32, bool",
+    "STRIDED_SLICE": "int8, int16, int32, float32, bool",
+    "TRANSPOSE": "int8, int16, float32",
+    "UNPACK": "int8, int16, int32, float32",
+    "VAR_HANDLE": "-",
+}
+
+
+def page() -> str:
+    """The whole page."""
+    return HEAD + "".join(f"| {' | '.join(_row(op))} |\n" for op in sorted(LOWERINGS))
+
+
+def _row(op: str) -> tuple[str, str, str, str]:
+    lowering = LOWERINGS[op]
+    text = " ".join((inspect.getdoc(lowering) or "").split()).split(" Source")[0]
+    names = re.findall(r"[A-Z]+(?:_[A-Z]+)*", text)
+    variants = next((found for name in names if (found := _variants(vars(inspect.getmodule(lowering)).get(name)))), [])
+    kernels = variants or [stem for name in re.findall(r"tflash_([a-z0-9_]+\*?)", text) for stem in _stems(name)]
+    remark = re.sub(r"^One call of [^.:;,]*[.:;,] ?", "", text)
+    return (
+        f"`{op}`",
+        TYPES.get(op, "int8"),
+        ", ".join(f"`{k}`" for k in kernels) or "-",
+        remark[:1].upper() + remark[1:],
+    )
+
+
+def _variants(value: object) -> list[str]:
+    """The kernels of a table of variants, the portable one first."""
+    if not isinstance(value, tuple) or not all(isinstance(v, Variant) for v in value):
+        return []
+    return list(dict.fromkeys(variant.kernel for variant in reversed(value)))
+
+
+def _stems(pattern: str) -> list[str]:
+    return sorted(path.stem for path in KERNELS.glob(f"{pattern}.c"))
+
+
+def main() -> int:
+    if "--check" in sys.argv[1:]:
+        current = PATH.is_file() and PATH.read_text(encoding="utf-8") == page()
+        print(f"{PATH.name} is {'current' if current else 'out of date: run scripts/write_operators.py'}")
+        return 0 if current else 1
+    PATH.write_text(page(), encoding="utf-8")
+    print(f"wrote {PATH}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
