@@ -1,0 +1,31 @@
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "study_qat.py"
+
+
+@pytest.fixture(scope="module")
+def study() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("study_qat", SCRIPT)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_interval_of_a_mean_is_students(study: ModuleType) -> None:
+    assert study.interval([1.0, 2.0, 3.0, 4.0, 5.0]) == pytest.approx((3.0, 1.0370, 4.9630), abs=1e-3)
+
+
+@pytest.mark.train
+@pytest.mark.golden
+@pytest.mark.slow
+def test_with_weights_of_4_bits_training_recovers_accuracy_over_five_seeds(study: ModuleType, tmp_path: Path) -> None:
+    original = study.recipe.load(study.DIGITS)
+    quantizers = study.VARIANTS["4 bits, a scale for each channel"]
+    runs = [study.accuracies(original, quantizers, seed, tmp_path) for seed in range(1, 6)]
+    _, low, _ = study.interval([run["qat"] - run["ptq"] for run in runs])
+    assert low > 0, runs
