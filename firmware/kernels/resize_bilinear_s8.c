@@ -18,7 +18,7 @@ struct between {
 
 static struct between between_of(int32_t at, int32_t size) {
   struct between r;
-  r.first = at > 0 ? at / 1024 : 0;
+  r.first = at / 1024; /* 0 also where it lies before the first */
   r.second = (at + 1023) / 1024;
   if (r.second > size - 1) {
     r.second = size - 1;

@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 
 from tests.kernels.batch import HOST, Case, build, differing, run, sources, tflm_outputs
+from tests.kernels.test_batch_matmul_s8 import batch_matmul_case
 from tests.kernels.test_conv_2d_s8 import conv_2d_case
 from tests.kernels.test_depthwise_conv_2d_s8 import depthwise_conv_2d_case
 from tests.kernels.test_fully_connected_s8 import fully_connected_case
 from tests.kernels.test_pool_2d_s8 import pool_2d_case
 from tests.kernels.test_reduce_s8 import reduce_case
+from tests.kernels.test_resize_s8 import resize_case
+from tests.kernels.test_stateful import lstm_case, svdf_case
+from tests.kernels.test_transpose_conv_s8 import transpose_conv_case
 
 CASE_COUNT = 40  # those of a default run: what they do not find, it would not find
 
@@ -23,6 +27,11 @@ CASES: dict[str, Callable[[int], Case]] = {
     "MEAN": lambda number: reduce_case("MEAN", number),
     "AVERAGE_POOL_2D": lambda number: pool_2d_case("AVERAGE_POOL_2D", number),
     "MAX_POOL_2D": lambda number: pool_2d_case("MAX_POOL_2D", number),
+    "TRANSPOSE_CONV": transpose_conv_case,
+    "RESIZE_BILINEAR": lambda number: resize_case("RESIZE_BILINEAR", number),
+    "BATCH_MATMUL": batch_matmul_case,
+    "SVDF": svdf_case,
+    "LSTM": lstm_case,
 }
 
 # Newer TFLite kernels round once, on the full product; some others break ties upward.
@@ -55,6 +64,16 @@ MUTANTS = [
     ("MAX_POOL_2D", "max_pool_2d_s8.c", "c < p->channels", "c <= p->channels"),
     ("MEAN", "mean_s8.c", "i * p->run_stride", "i"),
     ("MEAN", "mean_s8.c", "k, p->kept_sizes, p->kept_strides", "0, p->kept_sizes, p->kept_strides"),
+    ("TRANSPOSE_CONV", "transpose_conv_s8.c", "(t.input - (size - 1)) * stride", "stride"),
+    ("TRANSPOSE_CONV", "transpose_conv_s8.c", "filter <= position ? filter : position + 1", "filter"),
+    ("RESIZE_BILINEAR", "resize_bilinear_s8.c", "sum > 0 ? half : -half", "half"),
+    ("RESIZE_BILINEAR", "resize_bilinear_s8.c", "(at + 1023) / 1024", "at / 1024 + 1"),
+    ("BATCH_MATMUL", "batch_matmul_s8.c", "r * p->left_row", "r * p->depth"),
+    ("SVDF", "svdf_s8.c", "state[m] * times[m]", "state[m] * times[0]"),
+    ("SVDF", "svdf_s8.c", "sizeof(int16_t) * ((size_t)p->memory - 1u)", "(size_t)p->memory - 1u"),
+    ("LSTM", "unidirectional_sequence_lstm_s8.c", "memcpy(hidden, now, (size_t)p->units)", "(void)now"),
+    ("LSTM", "unidirectional_sequence_lstm_s8.c", "-p->cell_clip", "INT16_MIN"),
+    ("LSTM", "sigmoid_s16.h", "table[at + 1u] - table[at]", "0"),
 ]  # fmt: skip
 
 
