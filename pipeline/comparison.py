@@ -97,6 +97,8 @@ def layer_gaps(graph: Graph, codes: Mapping[int, Array], simulated: Mapping[str,
     order = {name: position for position, name in enumerate(simulated)}
     found: dict[str, LayerGap] = {}
     for op in graph.ops:
+        if not op.outputs:
+            continue
         tensor = graph.tensor(op.outputs[0])
         named = [name for name in layers_in(tensor.name) if name in order]
         if tensor.index in graph.outputs and not named:
