@@ -263,14 +263,17 @@ def test_each_command_of_any_bytes_is_answered_once(tmp_path: Path) -> None:
 @pytest.mark.emulated
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo terminals")
 @pytest.mark.parametrize(
-    "name", [b.id if b.id == "qemu_cortex_m4" else pytest.param(b.id, marks=pytest.mark.slow)
-             for b in board.all_boards() if b.emulator is not None]
-)  # fmt: skip
-def test_an_emulated_board_is_driven_over_a_terminal(name: str, tmp_path: Path) -> None:
-    """Its UART, as a port of this computer."""
+    "name",
+    [
+        pytest.param(b.id, marks=[] if b.id in ("native", "qemu_cortex_m4") else pytest.mark.slow)
+        for b in board.all_boards()
+        if b.is_host or b.emulator is not None
+    ],
+)
+def test_a_board_is_driven_over_a_terminal(name: str, tmp_path: Path) -> None:
+    """An emulated board's UART, or a process's pipes, as a port of this computer."""
     benchmark = BENCHMARKS[0]
     target = board.load(name)
-    assert target.emulator is not None
     export = export_of(benchmark, tmp_path, target)
     made = project.render(export, target, tmp_path / "project", "mlperf-tiny")
     image = build.compile_project(made, ["mlperf_tiny"], extra_flags=("-Werror", "-Wconversion"))["mlperf_tiny"]
@@ -278,7 +281,10 @@ def test_an_emulated_board_is_driven_over_a_terminal(name: str, tmp_path: Path) 
     run = tmp_path / "run"
     run.mkdir()
     with (run / "log").open("wb") as log:
-        device = emulator.open_uart(target, target.emulator, image, run, log, count=False)
+        if target.emulator is None:
+            device = open_pipes([str(image.elf.resolve())], run, log, name=name)
+        else:
+            device = emulator.open_uart(target, target.emulator, image, run, log, count=False)
         socket = Socket(tmp_path / "ttyACM0")
         try:
             boot(device)
