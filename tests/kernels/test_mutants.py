@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.kernels.batch import HOST, Case, build, differing, run, sources, tflm_outputs
+from tests.kernels.test_activations_s8 import activation_case
 from tests.kernels.test_batch_matmul_s8 import batch_matmul_case
 from tests.kernels.test_conv_2d_s8 import conv_2d_case
+from tests.kernels.test_copies import CASES as COPIES
 from tests.kernels.test_depthwise_conv_2d_s8 import depthwise_conv_2d_case
+from tests.kernels.test_elementwise_s8 import MORE_OPS, elementwise_case
 from tests.kernels.test_fully_connected_s8 import fully_connected_case
 from tests.kernels.test_pool_2d_s8 import pool_2d_case
+from tests.kernels.test_reduce_s8 import CASES as REDUCTIONS
 from tests.kernels.test_reduce_s8 import reduce_case
 from tests.kernels.test_resize_s8 import resize_case
 from tests.kernels.test_stateful import lstm_case, svdf_case
 from tests.kernels.test_transpose_conv_s8 import transpose_conv_case
 
-CASE_COUNT = 40  # those of a default run: what they do not find, it would not find
+CASE_COUNT = 40  # as a default run has, or a few more; a full run has more
 
 CASES: dict[str, Callable[[int], Case]] = {
     "CONV_2D": conv_2d_case,
@@ -32,6 +37,9 @@ CASES: dict[str, Callable[[int], Case]] = {
     "BATCH_MATMUL": batch_matmul_case,
     "SVDF": svdf_case,
     "LSTM": lstm_case,
+    "TANH": lambda number: activation_case("TANH", number),
+    **{op: partial(elementwise_case, op) for op in MORE_OPS},
+    **{op: partial(case, op) for op, case in (COPIES | REDUCTIONS).items()},
 }
 
 # Newer TFLite kernels round once, on the full product; some others break ties upward.
@@ -74,6 +82,18 @@ MUTANTS = [
     ("LSTM", "unidirectional_sequence_lstm_s8.c", "memcpy(hidden, now, (size_t)p->units)", "(void)now"),
     ("LSTM", "unidirectional_sequence_lstm_s8.c", "-p->cell_clip", "INT16_MIN"),
     ("LSTM", "sigmoid_s16.h", "table[at + 1u] - table[at]", "0"),
+    ("TANH", "lookup_s8.c", "p->table + 128", "p->table + 127"),
+    ("MINIMUM", "maximum_minimum_s8.c", "p->maximum != 0", "p->maximum == 0"),
+    ("PRELU", "prelu_s8.c", "slope + p->offset2", "slope"),
+    ("SQUARED_DIFFERENCE", "squared_difference_s8.c", "(x - y) * (x - y)", "(x - y) * (x + y)"),
+    ("L2_NORMALIZATION", "inverse_sqrt.h", "i < 5", "i < 4"),
+    ("REDUCE_MAX", "reduce_max_s8.c", "largest = INT8_MIN", "largest = 0"),
+    ("ARG_MAX", "arg_max_s8.c", "] > input[", "] >= input["),
+    ("TRANSPOSE", "strided_copy.c", "l * p->strides[3]", "l"),
+    ("BATCH_TO_SPACE_ND", "batch_to_space_nd.c", "y / p->block_height", "(y - p->top) / p->block_height"),
+    ("SPLIT_V", "split.c", "(size_t)row * bytes", "(size_t)row"),
+    ("GATHER", "gather.c", "positions += p->positions", "positions += 0"),
+    ("CAST", "cast.c", "value != 0", "(uint8_t)value"),
 ]  # fmt: skip
 
 
