@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -68,6 +69,17 @@ def process(
     finally:
         os.close(watched)
         os.close(held)
+
+
+def wait(process: subprocess.Popen[bytes], files: Sequence[Path], most_bytes: int, timeout_s: float) -> int | None:
+    """The exit code; None: it ran too long, or the files it writes grew beyond `most_bytes`, and it is to be ended."""
+    until, pause = time.monotonic() + timeout_s, 0.02
+    while time.monotonic() < until and sum(file.stat().st_size for file in files) <= most_bytes:
+        try:
+            return process.wait(timeout=pause)
+        except subprocess.TimeoutExpired:
+            pause = min(2 * pause, 0.25)
+    return None
 
 
 @contextmanager

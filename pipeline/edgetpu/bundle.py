@@ -29,7 +29,6 @@ from pipeline import __version__
 from pipeline.board import Board
 from pipeline.contract import Contract
 from pipeline.edgetpu import troubles
-from pipeline.edgetpu.compiler import CompiledModel
 from pipeline.errors import DataError, RequestError
 from pipeline.model import QuantizedModel, TensorSpec
 
@@ -62,7 +61,7 @@ class Bundle:
 def write(
     model: QuantizedModel,
     board: Board,
-    compiled: CompiledModel | None,
+    packages: Sequence[Path],
     labels: Sequence[str],
     out: Path,
     *,
@@ -71,7 +70,8 @@ def write(
 ) -> Bundle:
     """Write a bundle into the new or empty folder `out`.
 
-    Args:    contract: how raw values become the model's input. min_runtime_version: what the compiled packages need of
+    Args:    packages: the compiled model, one file a segment, in the order in which they run; none: not compiled.
+             contract: how raw values become the model's input. min_runtime_version: what the packages need of
              libedgetpu, where it is known.
     Raises:  RequestError: the folder is in use or cannot be written, or the board has no Edge TPU.
     """
@@ -80,16 +80,15 @@ def write(
             f"{board.id} has no Edge TPU, so the runtime edgetpu cannot run there.",
             hint="a board like coral_usb (`tensorflash boards`), or another runtime.",
         )
-    files = [] if compiled is None else [segment.path for segment in compiled.segments]
     name = model.name
-    packages = [_package_name(name, number, len(files)) for number in range(len(files))]
+    compiled = [_package_name(name, number, len(packages)) for number in range(len(packages))]
     values: dict[str, Any] = {
         "name": name,
         "version": __version__,
         "board": board,
         "model": f"{name}.tflite",
         "model_sha256": model.sha256,
-        "compiled": packages,
+        "compiled": compiled,
         "inputs": model.inputs,
         "outputs": model.outputs,
         "contract": contract,
@@ -102,8 +101,8 @@ def write(
         "board": board.id,
         "model": f"{name}.tflite",
         "model_sha256": model.sha256,
-        "compiled": packages,
-        "min_runtime_version": min_runtime_version if packages else None,
+        "compiled": compiled,
+        "min_runtime_version": min_runtime_version if compiled else None,
         "inputs": [_spec(spec) for spec in model.inputs],
         "outputs": [_spec(spec) for spec in model.outputs],
         "preprocessing": None if contract is None else contract.as_json(),
@@ -117,8 +116,8 @@ def write(
         if any(out.iterdir()):
             raise RequestError(f"{out}: not an empty folder.", hint="name a new one.")
         shutil.copyfile(model.path, out / f"{name}.tflite")
-        for source, package in zip(files, packages, strict=True):
-            shutil.copyfile(source, out / package)
+        for package, file in zip(packages, compiled, strict=True):
+            shutil.copyfile(package, out / file)
         for file, template in _RENDERED.items():
             (out / file).write_text(_environment().get_template(template).render(values), encoding="utf-8")
         (out / RUNNER).chmod(0o755)

@@ -16,7 +16,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +23,11 @@ from typing import Any
 
 from pipeline import lifetime, tflite
 from pipeline.edgetpu import troubles
+from pipeline.edgetpu.rules import CUSTOM_OP
 from pipeline.errors import ModelError, RequestError, ToolError, UnsupportedError
 
 PROGRAM = "edgetpu_compiler"
 COMMAND_VARIABLE = "TENSORFLASH_EDGETPU_COMPILER"
-CUSTOM_OP = "edgetpu-custom-op"
 ATTEMPTS = 3  # without the search for a partition; one more with it
 MAX_SEGMENTS = 16
 RUNTIME_VERSIONS = (10, 11, 12, 13, 14)
@@ -376,7 +375,7 @@ class _Runner:
         with said.open("wb") as stream:
             try:
                 with lifetime.process(words, cwd=self.models, stdout=stream, stderr=subprocess.STDOUT) as process:
-                    code = _wait(process, said, self._limit_s(search))
+                    code = lifetime.wait(process, (said,), _MAX_OUTPUT_BYTES, self._limit_s(search))
             except OSError as error:
                 raise ToolError(f"{words[0]} cannot be started: {error.strerror}.", hint=how_to_get()) from error
         with said.open("rb") as spoken:
@@ -412,18 +411,6 @@ class _Runner:
         message += f" All of it: {self.log}"
         own_fault = trouble.again or trouble.kind == "timeout"
         return (ToolError if own_fault else UnsupportedError)(message, hint=trouble.remedy)
-
-
-def _wait(process: subprocess.Popen[bytes], said: Path, timeout_s: float) -> int | None:
-    """The exit code; None: it ran too long or said too much, and is to be ended."""
-    until = time.monotonic() + timeout_s
-    pause = 0.02
-    while time.monotonic() < until and said.stat().st_size <= _MAX_OUTPUT_BYTES:
-        try:
-            return process.wait(timeout=pause)
-        except subprocess.TimeoutExpired:
-            pause = min(2 * pause, 0.5)
-    return None
 
 
 def _signal(code: int) -> str:

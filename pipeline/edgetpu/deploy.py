@@ -11,10 +11,8 @@ import os
 import re
 import shlex
 import signal
-import subprocess
 import sys
 import tarfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -246,22 +244,12 @@ def _execute(words: Sequence[str], stdin: Path | None, folder: Path, timeout_s: 
             errors.open("wb") as err,
             lifetime.process(words, cwd=folder, stdin=given, stdout=out, stderr=err) as process,
         ):
-            code = _wait(process, (output, errors), timeout_s)
+            code = lifetime.wait(process, (output, errors), _MAX_ANSWER_BYTES, timeout_s)
     except OSError as error:
         raise ToolError(f"{words[0]} cannot be started: {error.strerror}.", hint="install OpenSSH's client.") from error
     with errors.open("rb") as spoken:
         text = spoken.read(65_536).decode("utf-8", "replace")
     return _Said(code, output, text)
-
-
-def _wait(process: subprocess.Popen[bytes], files: Sequence[Path], timeout_s: float) -> int | None:
-    until, pause = time.monotonic() + timeout_s, 0.02
-    while time.monotonic() < until and sum(file.stat().st_size for file in files) <= _MAX_ANSWER_BYTES:
-        try:
-            return process.wait(timeout=pause)
-        except subprocess.TimeoutExpired:
-            pause = min(2 * pause, 0.25)
-    return None
 
 
 # Answers

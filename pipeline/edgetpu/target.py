@@ -20,7 +20,7 @@ from pipeline.edgetpu import comparison, compiler, deploy, inspection, package, 
 from pipeline.edgetpu.bundle import Bundle
 from pipeline.edgetpu.check import Prediction, check_model
 from pipeline.edgetpu.comparison import Bounds
-from pipeline.edgetpu.compiler import Compiled, CompiledModel, CompileOptions
+from pipeline.edgetpu.compiler import Compiled, CompileOptions
 from pipeline.edgetpu.deploy import DeviceRun, Place
 from pipeline.edgetpu.fix import fix_model
 from pipeline.errors import ModelError, ToolError
@@ -196,9 +196,13 @@ class Target:
 
         def write(folder: Path) -> None:
             made = tflite.quantized_model(tflite.read(repaired))
-            result = {} if compiled is None else _json(compiled.path / "compile.json")
-            needed = runtime_needed(result) if compiled is not None else None
-            packages = None if compiled is None else _packages(compiled.path, result)
+            packages: list[Path] = []
+            needed = None
+            if compiled is not None:
+                result = _json(compiled.path / "compile.json")
+                needed = runtime_needed(result)
+                segments = result["models"][0]["segments"]
+                packages = [compiled.path / "compiled" / Path(segment["path"]).name for segment in segments]
             bundles.write(
                 made, self.board, packages, labels, folder / "bundle", contract=contract, min_runtime_version=needed
             )
@@ -292,31 +296,6 @@ class Target:
 
         settings = {"segments": options.segments, "timeout_s": options.timeout_s, "command": list(words)}
         return self._step("compile", {"model": file_digest(model)}, settings, run), None
-
-
-def _packages(folder: Path, result: Mapping[str, Any]) -> CompiledModel:
-    """The packages of a step that was kept, as they were compiled."""
-    (model,) = result["models"]
-    parts = []
-    for told in model["segments"]:
-        said = told["said"]
-        parts.append(
-            compiler.Segment(
-                path=folder / "compiled" / Path(told["path"]).name,
-                sha256=told["sha256"],
-                bytes=told["bytes"],
-                subgraphs=told["edgetpu_subgraphs"],
-                cpu_ops=tuple(told["cpu_ops"]),
-                said_operations=said["operations"],
-                said_on_edgetpu=said["on_edgetpu"],
-                said_on_cpu=said["on_cpu"],
-                cached_bytes=said["cached_parameter_bytes"],
-                remaining_bytes=said["remaining_parameter_bytes"],
-                streamed_bytes=said["streamed_parameter_bytes"],
-                operations=tuple(compiler.OpStatus(o["op"], o["count"], o["status"]) for o in told["operations"]),
-            )
-        )
-    return CompiledModel(Path(str(model["path"])), model["sha256"], model["ops"], tuple(parts))
 
 
 def _relative(result: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,6 @@ import pytest
 from pipeline import board, contract, data, tflite, vectors
 from pipeline.edgetpu import bundle, deploy, troubles
 from pipeline.edgetpu.bundle import Bundle
-from pipeline.edgetpu.compiler import CompiledModel, Segment
 from pipeline.edgetpu.deploy import DeviceRun, Place
 from pipeline.errors import DataError, DeviceError, RequestError
 from pipeline.interpreters import litert
@@ -36,15 +35,6 @@ def quantized(folder: Path, name: str = "small", model: TfliteBuilder | None = N
     path = folder / f"{name}.tflite"
     path.write_bytes((model or small_model()).build())
     return tflite.quantized_model(tflite.read(path))
-
-
-def as_compiled(*packages: Path) -> CompiledModel:
-    """Files in the place of compiled packages: with the stand-in library, plain models run as if on an Edge TPU."""
-    segments = tuple(
-        Segment(path, hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size, 1, (), *[None] * 6, ())
-        for path in packages
-    )
-    return CompiledModel(packages[0], "0" * 64, 2, segments)
 
 
 def halves(folder: Path) -> tuple[Path, Path]:
@@ -65,13 +55,13 @@ def halves(folder: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def plain(tmp_path: Path) -> Bundle:
-    return bundle.write(quantized(tmp_path), CORAL, None, LABELS, tmp_path / "bundle")
+    return bundle.write(quantized(tmp_path), CORAL, (), LABELS, tmp_path / "bundle")
 
 
 @pytest.fixture
 def compiled(tmp_path: Path) -> Bundle:
     model = quantized(tmp_path)
-    return bundle.write(model, CORAL, as_compiled(model.path), LABELS, tmp_path / "bundle")
+    return bundle.write(model, CORAL, [model.path], LABELS, tmp_path / "bundle")
 
 
 @pytest.fixture(scope="session")
@@ -126,13 +116,13 @@ def test_the_manifest_is_what_sha256sum_reads(plain: Bundle) -> None:
 
 def test_equal_models_give_equal_bundles(tmp_path: Path) -> None:
     model = quantized(tmp_path)
-    made = [bundle.write(model, CORAL, None, LABELS, tmp_path / name) for name in ("a", "b")]
+    made = [bundle.write(model, CORAL, (), LABELS, tmp_path / name) for name in ("a", "b")]
     assert made[0].identity == made[1].identity
 
 
 @pytest.mark.parametrize("name", ["coral_usb", "coral_pcie", "coral_dev_board", "coral_dev_board_mini"])
 def test_the_runner_is_python_that_the_board_has(name: str, tmp_path: Path) -> None:
-    made = bundle.write(quantized(tmp_path), board.load(name), None, LABELS, tmp_path / "bundle")
+    made = bundle.write(quantized(tmp_path), board.load(name), (), LABELS, tmp_path / "bundle")
     source = (made.folder / bundle.RUNNER).read_text()
     coral = board.load(name).edgetpu
     assert coral is not None
@@ -152,12 +142,12 @@ def test_the_requirements_are_pinned_and_name_no_pycoral(plain: Bundle) -> None:
 
 def test_a_board_without_an_edge_tpu_gets_no_bundle(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="native has no Edge TPU"):
-        bundle.write(quantized(tmp_path), board.load("native"), None, (), tmp_path / "bundle")
+        bundle.write(quantized(tmp_path), board.load("native"), (), (), tmp_path / "bundle")
 
 
 def test_a_folder_in_use_is_not_written_into(tmp_path: Path, plain: Bundle) -> None:
     with pytest.raises(RequestError, match="not an empty folder"):
-        bundle.write(quantized(tmp_path), CORAL, None, (), plain.folder)
+        bundle.write(quantized(tmp_path), CORAL, (), (), plain.folder)
 
 
 # Edited bundles
@@ -241,7 +231,7 @@ def test_with_a_library_and_a_device_the_edge_tpu_answers(
 
 def test_segments_hand_their_tensors_on(tmp_path: Path, library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGETPU_LIBRARY", str(library))
-    made = bundle.write(quantized(tmp_path), CORAL, as_compiled(*halves(tmp_path)), LABELS, tmp_path / "bundle")
+    made = bundle.write(quantized(tmp_path), CORAL, halves(tmp_path), LABELS, tmp_path / "bundle")
     assert made.compiled == ("small_segment_0_of_2_edgetpu.tflite", "small_segment_1_of_2_edgetpu.tflite")
     found = run(made, device="edgetpu")
     assert found.outputs[0].tobytes() == run(made, device="cpu").outputs[0].tobytes()
@@ -318,7 +308,7 @@ def test_a_package_that_needs_a_newer_runtime_is_told_before_it_is_loaded(
 ) -> None:
     monkeypatch.setenv("EDGETPU_LIBRARY", str(library))
     model = quantized(tmp_path)
-    made = bundle.write(model, CORAL, as_compiled(model.path), LABELS, tmp_path / "bundle", min_runtime_version=14)
+    made = bundle.write(model, CORAL, [model.path], LABELS, tmp_path / "bundle", min_runtime_version=14)
     found = run(made)
     assert found.trouble == "runtime-too-old"
     assert "(14), which is newer than this runtime version (13)" in found.reason
@@ -338,7 +328,7 @@ numpy.save(sys.argv[2], numpy.stack([model.preprocess(sample)[0] for sample in r
 def test_raw_values_become_the_codes_that_the_host_makes_of_them(raw: str, tmp_path: Path) -> None:
     scale = tuple(float(np.float32(value)) for value in (0.37, 0.011, 1 / 255, 2.5))
     stated = contract.Contract(raw, scale, (0.0, -1.5, 0.125, 3.0))
-    made = bundle.write(quantized(tmp_path), CORAL, None, LABELS, tmp_path / "bundle", contract=stated)
+    made = bundle.write(quantized(tmp_path), CORAL, (), LABELS, tmp_path / "bundle", contract=stated)
     assert json.loads((made.folder / "contract.json").read_text())["preprocessing"] == stated.as_json()
     assert f"Raw input is {raw}, channels last: `Model.preprocess`" in (made.folder / "README.md").read_text()
     values = {"uint8": np.arange(256), "int16": np.arange(-(2**15), 2**15), "float32": np.arange(-512, 512) / 2}[raw]

@@ -9,11 +9,12 @@ import json
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from pipeline import tflite
+from pipeline import lifetime, tflite
 from pipeline.edgetpu import compiler, troubles
 from pipeline.edgetpu.compiler import Compiled, CompileOptions, compile_models
 from pipeline.errors import ModelError, RequestError, ToolError, UnsupportedError
@@ -211,13 +212,13 @@ def test_the_part_ends_where_it_is_asked_to(model: Path) -> None:
 
 def test_the_search_has_time_for_all_its_tries(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
-    real = compiler._wait
+    real = lifetime.wait
 
-    def wait(process: subprocess.Popen[bytes], said: Path, timeout_s: float) -> int | None:
+    def wait(process: subprocess.Popen[bytes], files: Sequence[Path], most: int, timeout_s: float) -> int | None:
         waited.append(timeout_s)
-        return real(process, said, timeout_s)
+        return real(process, files, most, timeout_s)
 
-    monkeypatch.setattr(compiler, "_wait", wait)
+    monkeypatch.setattr(lifetime, "wait", wait)
     compiled(model, "needs the search", timeout_s=20)
     assert waited == [30, 30, 30, 30 * compiler.SEARCH_TRIES]
 

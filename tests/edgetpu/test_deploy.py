@@ -17,7 +17,7 @@ from pipeline.edgetpu.deploy import Place
 from pipeline.errors import DataError, DeviceError, RequestError
 from pipeline.vectors import Vectors
 from tests.edgetpu.ssh_board import SshBoard, ssh_board
-from tests.edgetpu.test_bundle import CORAL, LABELS, as_compiled, quantized
+from tests.edgetpu.test_bundle import CORAL, LABELS, quantized
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def coral(server: SshBoard) -> Iterator[SshBoard]:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("made")
     model = quantized(folder)
-    return bundle.write(model, CORAL, as_compiled(model.path), LABELS, folder / "bundle")
+    return bundle.write(model, CORAL, [model.path], LABELS, folder / "bundle")
 
 
 @pytest.fixture(scope="module")
