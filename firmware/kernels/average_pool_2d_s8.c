@@ -9,9 +9,7 @@
 #include "average_pool_2d_s8.h"
 
 /* One pooling in a network: small is better than unrolled. */
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("Os")
-#endif
+#include "small_code.h"
 
 #include "requant.h"
 #include "window.h"

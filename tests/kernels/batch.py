@@ -19,7 +19,7 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,6 +121,19 @@ def check_many(cases: Sequence[Case], target: Target, folder: Path) -> None:
     at_once = 125
     for first in range(0, len(cases), at_once):
         check(cases[first : first + at_once], target, folder / str(first))
+
+
+def cases_with(kernel: str, makers: Sequence[Callable[[int], Case]], core: Core, count: int) -> list[Case]:
+    """As many cases of one layer as asked for, from all makers in turn, whose layer gets this kernel on the core."""
+    found: list[Case] = []
+    for number in range(4 * count):
+        case = makers[number % len(makers)](number // len(makers))
+        (choice,) = export(case.graph(), core).kernels
+        if choice.kernel == f"tflash_{kernel}":
+            found.append(case)
+        if len(found) == count:
+            return found
+    raise AssertionError(f"{kernel} was chosen for {len(found)} layers only")
 
 
 def sources(cases: Sequence[Case], core: Core = PORTABLE) -> dict[str, bytes]:

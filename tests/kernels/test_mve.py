@@ -7,20 +7,21 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.aot import Core, export
-from tests.kernels.batch import CORTEX_M55, Case, case_count, check
+from tests.kernels.batch import CORTEX_M55, Case, case_count, cases_with, check_many
 from tests.kernels.random_cases import Draw, layer, window_positions
 from tests.kernels.test_conv_2d_s8 import conv_2d_case
 from tests.kernels.test_depthwise_conv_2d_s8 import depthwise_conv_2d_case
 from tests.kernels.test_elementwise_s8 import elementwise_case
 from tests.kernels.test_fully_connected_s8 import fully_connected_case
+from tests.kernels.test_networks import network_case
 from tests.kernels.test_pool_2d_s8 import pool_2d_case
 from tests.tflite_builder import TfliteBuilder
 
 HELIUM = replace(CORTEX_M55, name="cortex-m55-mve", core=Core(frozenset({"dsp", "fpu", "mve"})))
-CHUNK = 125  # cases in one program
 
 
 def windowed_case(op: str, number: int) -> Case:
@@ -109,15 +110,28 @@ CASES: dict[str, tuple[Callable[[int], Case], ...]] = {
 @pytest.mark.parametrize("kernel", CASES)
 def test_a_helium_kernel_gives_the_bytes_of_tflm(kernel: str, tmp_path: Path) -> None:
     """25 layers that have this kernel, 1,000 in a full run."""
-    makers, wanted = CASES[kernel], case_count(25, 1000)
-    found: list[Case] = []
-    for number in range(4 * wanted):
-        if len(found) == wanted:
-            break
-        case = makers[number % len(makers)](number // len(makers))
-        (choice,) = export(case.graph(), HELIUM.core).kernels
-        if choice.kernel == f"tflash_{kernel}":
-            found.append(case)
-    assert len(found) == wanted, f"{kernel} was chosen for {len(found)} layers only"
-    for start in range(0, wanted, CHUNK):
-        check(found[start : start + CHUNK], HELIUM, tmp_path / str(start))
+    check_many(cases_with(kernel, CASES[kernel], HELIUM.core, case_count(25, 1000)), HELIUM, tmp_path)
+
+
+@pytest.mark.golden
+@pytest.mark.emulated
+def test_random_networks_give_the_bytes_of_tflm_with_helium_kernels(tmp_path: Path) -> None:
+    check_many([network_case(number) for number in range(case_count(25, 500))], HELIUM, tmp_path)
+
+
+@pytest.mark.golden
+@pytest.mark.emulated
+def test_gcc_keeps_the_comparison_behind_a_loop(tmp_path: Path) -> None:
+    """A layer that only the DSP kernel takes, of an even width: GCC 12 once overwrote its padding (small_code.h)."""
+    rng = np.random.default_rng(24)
+    model = TfliteBuilder()
+    x = model.input((1, 6, 4, 3), scale=0.02, zero_point=-128)
+    w = model.constant(rng.integers(-2, 3, (1, 2, 3, 3)).astype(np.int8), scale=1.5, axis=3)
+    y = model.output((1, 3, 4, 3), scale=0.016, zero_point=0)
+    strides = {"stride_h": 2, "stride_w": 1}
+    model.op("DEPTHWISE_CONV_2D", [x, w], [y], padding="SAME", depth_multiplier=1, **strides)
+    samples = tuple((rng.integers(-128, 128, (1, 6, 4, 3)).astype(np.int8),) for _ in range(8))
+    case = Case("comparison", model.build(), samples)
+    (choice,) = export(case.graph(), HELIUM.core).kernels
+    assert choice.kernel == "tflash_depthwise_conv_2d_s8_dsp"
+    check_many([case], HELIUM, tmp_path)
