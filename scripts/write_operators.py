@@ -27,6 +27,7 @@ or is refused with its number and the reason; what TFLM has no kernel for is ref
 # Of ops that take more than int8; weights and biases are as TFLite has them. "->": what goes in and what comes out.
 TYPES = {
     "ARG_MAX": "int8 -> int32",
+    "ASSIGN_VARIABLE": "int8, int16, int32, int64",
     "BATCH_TO_SPACE_ND": "int8, float32",
     "CALL_ONCE": "-",
     "CAST": "int8, int16, int32, bool -> the same",
@@ -38,6 +39,7 @@ TYPES = {
     "NEG": "-",
     "PACK": "int8, int16, int32, int64, float32",
     "QUANTIZE": "float32 -> int8, int16; int8, uint8, int16 -> others of them, int32",
+    "READ_VARIABLE": "int8, int16, int32, int64",
     "RESHAPE": "int8, uint8, int16, int32, int64, float32, bool",
     "SLICE": "int8, int16, int32, float32, bool",
     "SPACE_TO_BATCH_ND": "int8, float32",
@@ -46,7 +48,9 @@ TYPES = {
     "SPLIT_V": "int8, int16, int32, float32",
     "SQUEEZE": "int8, uint8, int16, int32, int64, float32, bool",
     "STRIDED_SLICE": "int8, int16, int32, float32, bool",
+    "SVDF": "int8; state and weights of time int8 or int16",
     "TRANSPOSE": "int8, int16, float32",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": "int8; cell state int16",
     "UNPACK": "int8, int16, int32, float32",
     "VAR_HANDLE": "-",
 }

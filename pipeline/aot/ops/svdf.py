@@ -14,7 +14,10 @@ _BIAS_TOLERANCE = 1e-5  # TFLM's, absolute
 
 
 def lower_svdf(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of tflash_svdf_s8. Source: TFLM's svdf_common.cc; its products of scales are float32."""
+    """One call of tflash_svdf_s8. With state; as in TFLM, the fused activation does not count.
+
+    Source:  TFLM's svdf_common.cc; its products of scales are float32.
+    """
     if len(op.inputs) != 5:
         raise refuse(op, f"{len(op.inputs)} inputs; input, two kinds of weights, bias and state are needed.")
     source, output = quantized_input(graph, op, 0), quantized_output(graph, op)

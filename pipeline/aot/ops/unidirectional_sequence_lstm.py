@@ -30,7 +30,10 @@ _NO_CLIP = 1 << 15
 
 
 def lower_unidirectional_sequence_lstm(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of tflash_unidirectional_sequence_lstm_s8. Source: TFLM's lstm_eval_common.cc."""
+    """One call of tflash_unidirectional_sequence_lstm_s8. With state; no peepholes, projection or layer normalization.
+
+    Source:  TFLM's lstm_eval_common.cc.
+    """
     _check_kind(op)
     source, output = quantized_input(graph, op, 0), quantized_output(graph, op)
     time_major = bool(op.options.get("time_major", False))

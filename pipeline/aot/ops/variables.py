@@ -12,23 +12,23 @@ from pipeline.tflite import Graph, Op
 
 
 def lower_call_once(graph: Graph, op: Op, core: Core) -> Step:
-    """Nothing, once it is sure that it only gives variables their first value."""
+    """Nothing at run time: init() gives variables their first value. Its subgraph may only assign constants."""
     variables(graph)
     return Step(op=op, kernel="", reason="init() does it", inputs=(), outputs=())
 
 
 def lower_var_handle(graph: Graph, op: Op, core: Core) -> Step:
-    """Nothing."""
+    """Nothing at run time."""
     return Step(op=op, kernel="", reason="the place is known at compile time", inputs=(), outputs=())
 
 
 def lower_read_variable(graph: Graph, op: Op, core: Core) -> Step:
-    """A copy out of the variable's memory."""
+    """One call of tflash_copy, out of the variable's memory."""
     return _copy(graph, op, (), op.outputs[:1])
 
 
 def lower_assign_variable(graph: Graph, op: Op, core: Core) -> Step:
-    """A copy into the variable's memory."""
+    """One call of tflash_copy, into the variable's memory."""
     return _copy(graph, op, op.inputs[1:2], ())
 
 
