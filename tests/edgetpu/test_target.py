@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from pipeline import recipe
 from pipeline.cli import main
@@ -266,11 +267,24 @@ def test_a_picture_shows_branches_blockers_and_doubt() -> None:
 
 
 @pytest.mark.train
-@pytest.mark.slow
-def test_the_digits_recipe_runs_on_an_edge_tpu(tmp_path: Path) -> None:
-    source = Path(__file__).parents[2] / "examples" / "digits" / "recipe.yaml"
-    result = run_recipe(source, boards=("coral_usb",), out=tmp_path / "work", progress=lambda *_: None)
+@pytest.mark.parametrize("training", ["short", pytest.param("as it is", marks=pytest.mark.slow)])
+def test_the_digits_recipe_runs_on_an_edge_tpu(training: str, tmp_path: Path) -> None:
+    """Short: a few epochs and no quantization-aware ones; all that follows the training is the same."""
+    folder = tmp_path / "digits"
+    shutil.copytree(Path(__file__).parents[2] / "examples" / "digits", folder)
+    path = folder / "recipe.yaml"
+    if training == "short":
+        asked = yaml.safe_load(path.read_text())
+        asked["train"]["epochs"] = 4
+        asked["quantize"] = {"method": "ptq", "representative_samples": 100}
+        del asked["gate"]
+        path.write_text(yaml.safe_dump(asked))
+    result = run_recipe(path, boards=("coral_usb",), out=tmp_path / "work", progress=lambda *_: None)
     assert result.exit_code == 0, result.problems
     told, _ = page_of(result)
+    assert told["check"]["on_cpu"] == 0
+    assert told["fix"]["after"]["compiles"]
+    assert "is not installed" in told["compile_skipped"]
+    assert told["device"]["device"] == "cpu"
     assert told["device"]["test_set"]["accuracy"]["total"] > 300
     assert re.fullmatch(r"[0-9a-f]{64}", told["bundle"]["identity"])
