@@ -15,7 +15,7 @@ PIPELINE = REPOSITORY / "pipeline"
 
 # cli > run > stages > model, board > errors. What is not named here is a stage.
 CLI = {"pipeline.cli", "pipeline.display", "pipeline.__main__"}
-RUN = {"pipeline.run", "pipeline.verification"}
+RUN = {"pipeline.run", "pipeline.verification", "pipeline.bench"}
 VALUES = {"pipeline.model", "pipeline.board"}
 ERRORS = {"pipeline.errors", "pipeline"}
 LAYERS = (("cli", CLI), ("run", RUN), ("model, board", VALUES), ("errors", ERRORS))

@@ -88,7 +88,7 @@ class Run:
         until(lambda: not self.alive(), self.said)
 
 
-def until(condition: Callable[[], bool], said: str = "", limit_s: float = 60) -> None:
+def until(condition: Callable[[], bool], said: str = "", limit_s: float = 600) -> None:
     deadline = time.monotonic() + limit_s
     while not condition():
         if time.monotonic() > deadline:

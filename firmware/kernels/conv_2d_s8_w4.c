@@ -1,6 +1,8 @@
-/* conv_2d_s8 (its contract is in conv_2d_s8.c) with int4 weights, which stay packed in flash:
- *   weights  [output_channels][filter_height][filter_width][filter_channels]  int4, symmetric, two a byte as TFLite packs them, without gaps
+/* conv_2d_s8, whose contract for input and output is in conv_2d_s8.c, with int4 weights that stay packed in flash:
+ *   weights  [output_channels][filter_height][filter_width][filter_channels]  int4, symmetric,
+ *            two a byte as TFLite packs them, without gaps
  * Bit-exact with: TFLM's CONV_2D reference kernel, which unpacks the weights to int8 in RAM first.
+ * Overflow: aot/requantization.py proves for each layer that no partial sum leaves int32.
  * Scratch: none. Input and output must not overlap. */
 #include "conv_2d_s8_w4.h"
 

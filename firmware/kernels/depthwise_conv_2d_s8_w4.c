@@ -1,6 +1,8 @@
-/* depthwise_conv_2d_s8 (its contract is in depthwise_conv_2d_s8.c) with int4 weights, which stay packed in flash:
- *   weights  [filter_height][filter_width][input_channels * depth_multiplier]  int4, symmetric, two a byte as TFLite packs them, without gaps
+/* depthwise_conv_2d_s8, whose contract for input and output is in depthwise_conv_2d_s8.c, with int4 weights that stay packed in flash:
+ *   weights  [filter_height][filter_width][input_channels * depth_multiplier]  int4, symmetric,
+ *            two a byte as TFLite packs them, without gaps
  * Bit-exact with: TFLM's DEPTHWISE_CONV_2D reference kernel, which unpacks the weights to int8 in RAM first.
+ * Overflow: aot/requantization.py proves for each layer that no partial sum leaves int32.
  * Scratch: none. Input and output must not overlap. */
 #include "depthwise_conv_2d_s8_w4.h"
 

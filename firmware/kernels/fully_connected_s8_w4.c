@@ -1,6 +1,8 @@
-/* fully_connected_s8 (its contract is in fully_connected_s8.c) with int4 weights, which stay packed in flash:
- *   weights  [outputs][depth]  int4, symmetric, two a byte as TFLite packs them, without gaps
+/* fully_connected_s8, whose contract for input and output is in fully_connected_s8.c, with int4 weights that stay packed in flash:
+ *   weights  [outputs][depth]  int4, symmetric,
+ *            two a byte as TFLite packs them, without gaps
  * Bit-exact with: TFLM's FULLY_CONNECTED reference kernel, which unpacks the weights to int8 in RAM first.
+ * Overflow: aot/requantization.py proves for each layer that no partial sum leaves int32.
  * Scratch: none. Input and output must not overlap. */
 #include "fully_connected_s8_w4.h"
 
