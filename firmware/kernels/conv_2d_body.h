@@ -1,4 +1,5 @@
-/* The loops of conv_2d_s8.c and conv_2d_s8_w4.c, which have the contract. packed, a constant: 1 where weights are int4. */
+/* The loops of conv_2d_s8.c and conv_2d_s8_w4.c, which hold the contract.
+ * packed, a constant where this is inlined: 1 for int4 weights. */
 #ifndef TFLASH_CONV_2D_BODY_H
 #define TFLASH_CONV_2D_BODY_H
 
@@ -10,8 +11,8 @@
 #include "weights.h"
 #include "window.h"
 
-static inline void tflash_conv_2d_body(const struct tflash_conv_2d_s8_params *p, const int8_t *input, int8_t *output,
-                                       int packed) {
+static inline void tflash_conv_2d_body(const struct tflash_conv_2d_s8_params *p, const int8_t *input,
+                                       int8_t *output, int packed) {
   const int32_t input_row = p->input_width * p->input_channels;
   const int32_t filter_row = p->filter_width * p->filter_channels;
   const int32_t filter_size = p->filter_height * filter_row;

@@ -1,4 +1,4 @@
-/* conv_2d_s8, whose contract for input and output is in conv_2d_s8.c, with int4 weights that stay packed in flash:
+/* conv_2d_s8 with int4 weights, which stay packed in flash; input and output are as in conv_2d_s8.c.
  *   weights  [output_channels][filter_height][filter_width][filter_channels]  int4, symmetric,
  *            two a byte as TFLite packs them, without gaps
  * Bit-exact with: TFLM's CONV_2D reference kernel, which unpacks the weights to int8 in RAM first.

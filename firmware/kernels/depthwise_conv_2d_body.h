@@ -1,4 +1,5 @@
-/* The loops of depthwise_conv_2d_s8.c and depthwise_conv_2d_s8_w4.c, which have the contract. packed, a constant: 1 where weights are int4. */
+/* The loops of depthwise_conv_2d_s8.c and depthwise_conv_2d_s8_w4.c, which hold the contract.
+ * packed, a constant where this is inlined: 1 for int4 weights. */
 #ifndef TFLASH_DEPTHWISE_CONV_2D_BODY_H
 #define TFLASH_DEPTHWISE_CONV_2D_BODY_H
 
@@ -10,8 +11,8 @@
 #include "weights.h"
 #include "window.h"
 
-static inline void tflash_depthwise_conv_2d_body(const struct tflash_depthwise_conv_2d_s8_params *p, const int8_t *input, int8_t *output,
-                                                 int packed) {
+static inline void tflash_depthwise_conv_2d_body(const struct tflash_depthwise_conv_2d_s8_params *p, const int8_t *input,
+                                                 int8_t *output, int packed) {
   const int32_t output_channels = p->input_channels * p->depth_multiplier;
   const int32_t input_row = p->input_width * p->input_channels;
   const int32_t filter_row = p->filter_width * output_channels;

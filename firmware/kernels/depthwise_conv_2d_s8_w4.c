@@ -1,4 +1,4 @@
-/* depthwise_conv_2d_s8, whose contract for input and output is in depthwise_conv_2d_s8.c, with int4 weights that stay packed in flash:
+/* depthwise_conv_2d_s8 with int4 weights, which stay packed in flash; input and output are as in depthwise_conv_2d_s8.c.
  *   weights  [filter_height][filter_width][input_channels * depth_multiplier]  int4, symmetric,
  *            two a byte as TFLite packs them, without gaps
  * Bit-exact with: TFLM's DEPTHWISE_CONV_2D reference kernel, which unpacks the weights to int8 in RAM first.
@@ -8,6 +8,7 @@
 
 #include "depthwise_conv_2d_body.h"
 
-void tflash_depthwise_conv_2d_s8_w4(const struct tflash_depthwise_conv_2d_s8_w4_params *p, const int8_t *input, int8_t *output) {
+void tflash_depthwise_conv_2d_s8_w4(const struct tflash_depthwise_conv_2d_s8_w4_params *p, const int8_t *input,
+                                    int8_t *output) {
   tflash_depthwise_conv_2d_body(&p->layer, input, output, 1);
 }

@@ -14,7 +14,8 @@ struct tflash_depthwise_conv_2d_s8_w4_params {
   struct tflash_depthwise_conv_2d_s8_params layer; /* its weights are packed */
 };
 
-void tflash_depthwise_conv_2d_s8_w4(const struct tflash_depthwise_conv_2d_s8_w4_params *p, const int8_t *input, int8_t *output);
+void tflash_depthwise_conv_2d_s8_w4(const struct tflash_depthwise_conv_2d_s8_w4_params *p, const int8_t *input,
+                                    int8_t *output);
 
 #ifdef __cplusplus
 }

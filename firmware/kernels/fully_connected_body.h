@@ -1,4 +1,5 @@
-/* The loops of fully_connected_s8.c and fully_connected_s8_w4.c, which have the contract. packed, a constant: 1 where weights are int4. */
+/* The loops of fully_connected_s8.c and fully_connected_s8_w4.c, which hold the contract.
+ * packed, a constant where this is inlined: 1 for int4 weights. */
 #ifndef TFLASH_FULLY_CONNECTED_BODY_H
 #define TFLASH_FULLY_CONNECTED_BODY_H
 
@@ -9,8 +10,8 @@
 #include "requant.h"
 #include "weights.h"
 
-static inline void tflash_fully_connected_body(const struct tflash_fully_connected_s8_params *p, const int8_t *input, int8_t *output,
-                                               int packed) {
+static inline void tflash_fully_connected_body(const struct tflash_fully_connected_s8_params *p, const int8_t *input,
+                                               int8_t *output, int packed) {
   for (int32_t b = 0; b < p->batches; ++b) {
     int32_t w = 0;
     for (int32_t o = 0; o < p->outputs; ++o) {

@@ -14,7 +14,8 @@ struct tflash_fully_connected_s8_w4_params {
   struct tflash_fully_connected_s8_params layer; /* its weights are packed */
 };
 
-void tflash_fully_connected_s8_w4(const struct tflash_fully_connected_s8_w4_params *p, const int8_t *input, int8_t *output);
+void tflash_fully_connected_s8_w4(const struct tflash_fully_connected_s8_w4_params *p, const int8_t *input,
+                                  int8_t *output);
 
 #ifdef __cplusplus
 }
