@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.kernels.batch import TARGETS, Case, Target, case_count, check
+from tests.kernels.batch import HOST, TARGETS, Case, Target, case_count, check
 from tests.kernels.random_cases import Draw
 from tests.tflite_builder import TfliteBuilder
 
@@ -154,3 +154,20 @@ def test_lstm_gives_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", TARGETS)
 def test_variables_give_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
     check([variable_case(number) for number in range(case_count(10))], target, tmp_path)
+
+
+@pytest.mark.golden
+def test_variables_of_wider_integers_give_the_bytes_of_tflm(tmp_path: Path) -> None:
+    """What goes in comes out one inference later."""
+    cases = []
+    for dtype in ("int16", "int32", "int64"):
+        model, limits = TfliteBuilder(), np.iinfo(dtype)
+        handle = model.tensor((), dtype="resource")
+        model.op("VAR_HANDLE", [], [handle], container="", shared_name="last")
+        x = model.input((2, 3), dtype=dtype)
+        model.op("READ_VARIABLE", [handle], [model.output((2, 3), dtype=dtype)])
+        model.op("ASSIGN_VARIABLE", [handle, x], [])
+        rng = np.random.default_rng(2)
+        samples = tuple((rng.integers(limits.min, limits.max, (2, 3), dtype),) for _ in range(4))
+        cases.append(Case(f"delay_{dtype}", model.build(), samples))
+    check(cases, HOST, tmp_path)
