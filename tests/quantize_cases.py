@@ -31,11 +31,11 @@ from tf_keras import layers
 
 def build():
     image = tf_keras.Input((6, 6, 1))
-    x = layers.Conv2D(4, 3, use_bias=False)(image)
-    x = layers.BatchNormalization(momentum=0.9)(x)
-    x = layers.ReLU()(x)
-    x = layers.Flatten()(x)
-    return tf_keras.Model(image, layers.Dense(2, activation="softmax")(x))
+    x = layers.Conv2D(4, 3, use_bias=False, name="conv")(image)
+    x = layers.BatchNormalization(momentum=0.9, name="bn")(x)
+    x = layers.ReLU(name="relu")(x)
+    x = layers.Flatten(name="flatten")(x)
+    return tf_keras.Model(image, layers.Dense(2, activation="softmax", name="scores")(x))
 """
 
 # A pre-trained, frozen base as a layer, and a new head.
@@ -62,6 +62,17 @@ class Cases:
         self.folder = folder
         (folder / "ptq.json").write_text('{"layers": [], "reason": "nothing was ranked"}')
         self.results: dict[str, dict[str, Any]] = {}
+        self.quantize: dict[str, Any] = {
+            "epochs": 1,
+            "batch_size": 32,
+            "learning_rate": 1e-3,
+            "representative_samples": 20,
+            "include": [],
+            "exclude": [],
+            "quantizers": [],
+            "early_stopping": None,
+            "freeze_ranges_after": None,
+        }
 
     def run(self, task: str, name: str, model: dict[str, str], dataset: data.Dataset, **changes: Any) -> Path:
         out = self.folder / name.replace(" ", "_")
@@ -77,17 +88,7 @@ class Cases:
             "train": None,
             "ptq": str(self.folder),
             "convert": {},
-            "quantize": {
-                "epochs": 1,
-                "batch_size": 32,
-                "learning_rate": 1e-3,
-                "representative_samples": 20,
-                "include": [],
-                "exclude": [],
-                "quantizers": [],
-                "early_stopping": None,
-                "freeze_ranges_after": None,
-            },
+            "quantize": self.quantize,
             **changes,
         }
         reported: list[tuple[int, int]] = []
@@ -100,6 +101,7 @@ class Cases:
                 "progress": list(dict.fromkeys(reported)),
                 "files": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in out.iterdir() if p.is_file()},
                 **{p.stem: json.loads(p.read_text()) for p in out.glob("*.json")},
+                "int4": sum(t.dtype == "int4" for p in out.glob("*.tflite") for t in tflite.read(p).tensors),
             }
         return out
 
@@ -205,6 +207,27 @@ def main(folder: Path) -> None:
     cases.run(
         "qat", "no training data", model, data.Dataset(None, whole.test, whole.representative), float=str(trained)
     )
+
+    def options(**more: Any) -> dict[str, Any]:
+        return {**cases.quantize, **more}
+
+    four_bits = {"layers": ["*"], "weights": {"bits": 4, "per_channel": None, "narrow_range": True}}
+    quantizers = [{**four_bits, "activations": None}]
+    cases.run("ptq", "ptq with 4 bits", model, whole, float=str(trained), quantize=options(quantizers=quantizers))
+    more = {"float": str(trained), "ptq": str(folder / "ptq")}
+    cases.run("qat", "qat, two epochs", model, whole, **more, quantize=options(epochs=2))
+    cases.run("qat", "qat, ranges frozen", model, whole, **more, quantize=options(epochs=2, freeze_ranges_after=1))
+    stopping = {"patience": 2, "monitor": "loss", "held_out": 0.25}
+    hasty = {"learning_rate": 0.1, "early_stopping": stopping}
+    cases.run("qat", "qat, stopped early", model, whole, **more, quantize=options(epochs=40, **hasty))
+    losses = cases.results["qat, stopped early"]["qat"]["history"]["val_loss"]
+    best = losses.index(min(losses)) + 1
+    cases.run("qat", "qat, to the best epoch", model, whole, **more, quantize=options(epochs=best, **hasty))
+    worst = {"include": [{"most_sensitive": 1}]}
+    cases.run("qat", "qat of the most sensitive", model, whole, **more, quantize=options(**worst))
+    cases.run("qat", "no ranking", model, whole, float=str(trained), quantize=options(**worst))
+    apart = {"early_stopping": {**stopping, "held_out": 0.001}}
+    cases.run("qat", "nothing held out", model, whole, **more, quantize=options(**apart))
 
     original = quantize._model({"keras": None, **model, "weights": None})
     original.save(str(folder / "m.h5"))

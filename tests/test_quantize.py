@@ -104,6 +104,38 @@ def test_layers_that_the_last_phase_froze_are_the_same_in_int8_after_qat(results
     assert not any(layer["frozen"] for layer in trained["qat"]["layers"])
 
 
+def ranges(results: dict[str, Any], case: str) -> dict[str, Any]:
+    return {layer["name"]: layer["activations"] for layer in results[case]["qat"]["layers"] if layer["activations"]}
+
+
+def test_ranges_no_longer_move_once_they_are_frozen(results: dict[str, Any]) -> None:
+    one_epoch = ranges(results, "qat")
+    assert ranges(results, "qat, ranges frozen") == one_epoch
+    assert ranges(results, "qat, two epochs") != one_epoch
+    weights = [results[case]["files"]["qat.tflite"] for case in ("qat", "qat, ranges frozen")]
+    assert weights[0] != weights[1]  # which go on
+
+
+def test_training_stops_early_and_keeps_the_best_weights(results: dict[str, Any]) -> None:
+    history = results["qat, stopped early"]["qat"]["history"]
+    best = history["val_loss"].index(min(history["val_loss"]))
+    assert len(history["loss"]) == best + 1 + 2 < 40
+    files = [results[case]["files"]["qat.tflite"] for case in ("qat, stopped early", "qat, to the best epoch")]
+    assert files[0] == files[1]
+
+
+def test_only_the_most_sensitive_layers_are_simulated(results: dict[str, Any]) -> None:
+    worst = results["ptq"]["ptq"]["layers"][0]["merged"]
+    layers = results["qat of the most sensitive"]["qat"]["layers"]
+    assert {layer["name"] for layer in layers if layer["int8"]} == set(worst)
+
+
+def test_calibration_has_the_quantizers_of_the_recipe_too(results: dict[str, Any]) -> None:
+    four, eight = (results[case]["files"]["ptq.tflite"] for case in ("ptq with 4 bits", "ptq"))
+    assert four != eight
+    assert results["ptq with 4 bits"]["int4"] == 2  # of the convolution and of the dense layer
+
+
 MISTAKES = {
     "phases: no such layer": (
         "RecipeError",
@@ -124,6 +156,8 @@ MISTAKES = {
     "one score": ("ModelError", "the model's output has shape [1]; one score for each"),
     "a picture": ("ModelError", "the model's output has shape [4, 4, 2]; one score for each"),
     "a free size": ("ModelError", "the model's input shape is [None, 6, 1]; firmware needs every size"),
+    "no ranking": ("RecipeError", "most_sensitive: the layers have no ranking: nothing was ranked"),
+    "nothing held out": ("DataError", "early_stopping: 0.001 of 64 training samples are 0, at least one is needed"),
     "diverged": ("ModelError", "training diverged: the loss is nan in epoch 1 of 3"),
 }
 
