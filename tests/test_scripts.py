@@ -57,7 +57,7 @@ class Machine:
         for name in ("setup", "test"):
             shutil.copy(REPOSITORY / "scripts" / name, self.repository / "scripts" / name)
         (self.repository / "pyproject.toml").write_text("[project]\n")
-        self.installed.write_text("gcc\nlibc6-dev\n")
+        self.installed.write_text("gcc\ng++\nlibc6-dev\n")
         for name in ORDINARY:
             real = shutil.which(name)
             if real is None:
