@@ -122,6 +122,8 @@ def test_what_was_never_seen_to_map_is_unsure() -> None:
     huge = tensor(0, (1, 4096, 4096, 1))
     assert not verdict(one("ADD", [huge, huge], huge.shape)).certain
     assert not verdict(one("RSQRT", [X], (1, 8, 8, 16))).certain
+    assert verdict(one("UNIDIRECTIONAL_SEQUENCE_LSTM", [tensor(0, (1, 28, 28))], (1, 20), 1)).certain
+    assert not verdict(one("UNIDIRECTIONAL_SEQUENCE_LSTM", [tensor(0, (1, 5, 1280))], (1, 32), 1)).certain
     assert not verdict(one("RESIZE_BILINEAR", [X], (1, 32, 32, 16), 3)).certain
 
 
