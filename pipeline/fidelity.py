@@ -16,6 +16,7 @@ from pipeline.qat import Kernel, Prepared, Range
 from pipeline.tflite import Graph, Tensor
 
 _DEAD = 1e-6  # of the largest scale: a channel that adds nothing
+_ROUNDED = 0.501  # steps from a weight to its code: halfway, the order of float multiplications decides between two
 _SAME = 1e-4  # relative: scales go through float32 and the factors of batch normalizations
 
 
@@ -53,23 +54,23 @@ def _kernel(kernel: Kernel, graph: Graph) -> str:
         return f"weights of type {dtype} became {tensor.dtype}"
     if not settings.per_channel and tensor.scales.max() > tensor.scales.min() * (1 + _SAME):
         return f"one scale for all weights became {tensor.scales.size} different ones"
-    codes, axis = kernel.codes(), -1 if kernel.kind == "DepthwiseConv2D" else 0
-    if settings.per_channel and tensor.scales.size != codes.shape[axis]:
-        return f"scales for each of {codes.shape[axis]} channels became {tensor.scales.size}"
-    changed = _changed_codes(codes, np.asarray(tensor.data, np.int32), axis, tensor.scales)
+    steps, axis = kernel.steps(), -1 if kernel.kind == "DepthwiseConv2D" else 0
+    if settings.per_channel and tensor.scales.size != steps.shape[axis]:
+        return f"scales for each of {steps.shape[axis]} channels became {tensor.scales.size}"
+    changed = _changed_codes(steps, np.asarray(tensor.data, np.int32), axis, tensor.scales)
     return f"{changed:,} of {tensor.elements:,} weights have other codes" if changed else ""
 
 
 def _changed_codes(simulated: Array, written: Array, axis: int, scales: Array) -> int:
-    """How many codes differ. A batch normalization with a negative factor turns all codes of a channel around, and with
-    a factor of 0 makes them meaningless.
+    """How many codes are not what weights round to. A batch normalization with a negative factor turns all codes of a
+    channel around, and with a factor of 0 makes them meaningless.
 
-    axis: of the channels.
+    simulated: weights in steps of their scale. axis: of the channels.
     """
     if simulated.size != written.size:
         return max(simulated.size, written.size)
     ours, theirs = (np.moveaxis(codes, axis, 0).reshape(codes.shape[axis], -1) for codes in (simulated, written))
-    changed = np.minimum((ours != theirs).sum(axis=1), (ours != -theirs).sum(axis=1))
+    changed = np.minimum(*((np.abs(ours - sign * theirs) > _ROUNDED).sum(axis=1) for sign in (1, -1)))
     return int(changed[np.broadcast_to(scales > _DEAD * scales.max(), changed.shape)].sum())
 
 

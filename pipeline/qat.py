@@ -67,16 +67,19 @@ class Kernel:
         """Whether the converter, which cannot carry it, has to find a scale for each output of a Dense itself."""
         return self.kind == "Dense" and self.quantizer.settings.per_channel
 
-    def codes(self) -> Array:
-        """As TFLite stores them: int32 [outputs, ..], of a DepthwiseConv2D [1, height, width, outputs]."""
+    def steps(self) -> Array:
+        """The weights in steps of their scale, not rounded to codes: float32, in the order in which TFLite stores them.
+
+        [outputs, ..], of a DepthwiseConv2D [1, height, width, outputs].
+        """
         values = self.variable.numpy()
         if self.kind == "DepthwiseConv2D":
             values = values.reshape(1, *values.shape[:2], -1)
         scales = self.quantizer.scales(self.ranges)
         settings = self.quantizer.settings
-        rounded = np.round(np.divide(values, scales, out=np.zeros_like(values), where=scales > 0))
-        codes = np.clip(rounded, settings.lowest, settings.highest).astype(np.int32)
-        return codes if self.kind == "DepthwiseConv2D" else np.moveaxis(codes, -1, 0)
+        steps = np.divide(values, scales, out=np.zeros_like(values), where=scales > 0)
+        steps = np.clip(steps, settings.lowest, settings.highest)
+        return steps if self.kind == "DepthwiseConv2D" else np.moveaxis(steps, -1, 0)
 
 
 @dataclass(frozen=True, eq=False)

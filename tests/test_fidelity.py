@@ -56,6 +56,15 @@ def test_nothing_is_different_when_codes_scales_and_range_are_as_simulated() -> 
     assert what(prepared(), written()) == []
 
 
+@pytest.mark.parametrize(("code", "is_other"), [(4, True), (5, False), (6, False), (7, True)])
+def test_a_weight_halfway_between_two_codes_may_have_either(code: int, is_other: bool) -> None:
+    model = prepared()
+    model.kernels[0].variable.value[1, 0] = 5.5 * SCALES[0]
+    codes = CODES.T.copy()
+    codes[0, 1] = code
+    assert bool(what(model, written(codes))) == is_other
+
+
 def test_a_channel_may_be_turned_around_as_a_whole() -> None:
     assert what(prepared(), written(CODES.T * [[1], [-1]])) == []
 
