@@ -18,7 +18,8 @@ HEAD = """\
 
 Written by `scripts/write_operators.py` from the lowerings in `pipeline/aot/ops/`. Each of these ops gives TFLM's bytes,
 or is refused with its number and the reason; what TFLM has no kernel for is refused here as well. Kernels that end in
-`_dsp` (Armv7E-M, and Armv8-M with DSP) or `_mve` (Helium) are faster ones with the same bytes.
+`_dsp` (Armv7E-M, and Armv8-M with DSP) or `_mve` (Helium) are faster ones with the same bytes, those
+that end in `_w4` are for int4 weights.
 
 | op | types | kernel | |
 |---|---|---|---|
@@ -32,9 +33,12 @@ TYPES = {
     "CALL_ONCE": "-",
     "CAST": "int8, int16, int32, bool -> the same",
     "CONCATENATION": "int8, int16, int32, int64, float32, bool",
+    "CONV_2D": "int8; weights int8 or int4",
+    "DEPTHWISE_CONV_2D": "int8; weights int8 or int4",
     "DEPTH_TO_SPACE": "int8, float32",
     "DEQUANTIZE": "int8, uint8, int16 -> float32",
     "EXPAND_DIMS": "int8, int16, float32",
+    "FULLY_CONNECTED": "int8; weights int8 or int4",
     "GATHER": "int8, float32; indices int32",
     "NEG": "-",
     "PACK": "int8, int16, int32, int64, float32",
@@ -65,7 +69,8 @@ def _row(op: str) -> tuple[str, str, str, str]:
     lowering = LOWERINGS[op]
     text = " ".join((inspect.getdoc(lowering) or "").split()).split(" Source")[0]
     names = re.findall(r"[A-Z]+(?:_[A-Z]+)*", text)
-    variants = next((found for name in names if (found := _variants(vars(inspect.getmodule(lowering)).get(name)))), [])
+    module = vars(inspect.getmodule(lowering))
+    variants = [kernel for name in dict.fromkeys(names) for kernel in _variants(module.get(name))]
     kernels = variants or [stem for name in re.findall(r"tflash_([a-z0-9_]+\*?)", text) for stem in _stems(name)]
     remark = re.sub(r"^One call of [^.:;,]*[.:;,] ?", "", text)
     return (

@@ -44,7 +44,7 @@ class DepthwiseConv2d:
 
 
 def lower_depthwise_conv_2d(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of the best kernel of VARIANTS."""
+    """One call of the best kernel of VARIANTS or PACKED_VARIANTS. int4 weights stay packed."""
     layer = operands(graph, op, _CHANNEL_AXIS, rank=4, weight_types=("int8", "int4"))
     one, taps_y, taps_x, channels = layer.weights.shape
     dilations = int(op.options.get("dilation_hfactor", 1)), int(op.options.get("dilation_wfactor", 1))

@@ -27,7 +27,7 @@ class FullyConnected:
 
 
 def lower_fully_connected(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of the best kernel of VARIANTS."""
+    """One call of the best kernel of VARIANTS or PACKED_VARIANTS. With int4 weights, one scale, as in TFLM."""
     layer = operands(graph, op, _CHANNEL_AXIS, rank=2, weight_types=("int8", "int4"))
     outputs, depth = layer.weights.shape
     if op.options.get("weights_format", 0) != 0:
