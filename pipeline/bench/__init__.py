@@ -15,7 +15,7 @@ from pipeline import audit, lifetime, runtimes, tflite
 from pipeline import board as boards
 from pipeline.bench import bakenn
 from pipeline.board import Board
-from pipeline.errors import BudgetError, RequestError, ToolError, UnsupportedError
+from pipeline.errors import RequestError, TensorflashError
 from pipeline.model import Export
 from pipeline.tflite import Graph
 from pipeline.verification import verify_export
@@ -34,7 +34,7 @@ def bench_models(
     """Measure models on one board: the object that `tensorflash bench --json` prints.
 
     Every runtime's answers are compared with TFLM's to the byte. A rival that cannot be had, that refuses a model, or
-    whose firmware does not fit, is a result with an `error`; ours is not, it raises.
+    whose firmware does not fit or does not answer, is a result with an `error`; ours is not, it raises.
 
     Args:    samples: inferences each; instructions are their median. rivals: also what pip can install.
     Returns: board, samples, seed, models[]: model {path, sha256, macs, weights_bytes}, results[] as _result, quoted[]:
@@ -89,7 +89,7 @@ def _rival(graph: Graph, cmsis_nn: bool, measure: Callable[..., dict[str, Any]],
             progress(name, 0, 0)
             made: Export = bakenn.export(given.graph, python, cmsis_nn)
             return _result(name, measure(given.graph, made), given.changes)
-    except (UnsupportedError, BudgetError, ToolError) as error:
+    except TensorflashError as error:  # it refuses the model, does not fit, or crashes
         return _result(name, None, error=error.message)
 
 
