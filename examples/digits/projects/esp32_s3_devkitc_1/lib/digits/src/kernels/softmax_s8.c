@@ -10,9 +10,7 @@
 #include "softmax_s8.h"
 
 /* A softmax is a thousandth of a network's time and, unrolled, a kilobyte: small is better. */
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("Os")
-#endif
+#include "small_code.h"
 
 #include "fixed_exp.h"
 #include "requant.h"

@@ -10,10 +10,7 @@
 #if defined(__ARM_FEATURE_DSP) && (__ARM_FEATURE_DSP == 1)
 #define TFLASH_DSP_ASM 1
 
-/* Where this is included the loops that count are assembly: the C around them has to be small. */
-#ifndef __clang__
-#pragma GCC optimize("Os")
-#endif
+#include "small_code.h"
 
 #define TFLASH_DSP_MAC(name, instruction)                                             \
   static inline int32_t name(uint32_t a, uint32_t b, int32_t acc) {                   \
