@@ -106,7 +106,7 @@ def test_the_picture_has_a_bar_for_each_figure() -> None:
     quote = {"runtime": "<others>", "instructions": 100, "overhead_bytes": None, "ram_bytes": 20, "source": "a paper"}
     failed = {**result, "runtime": "gone", "error": "it failed"}
     found = {"board": "b", "models": [{"model": {"path": "m.tflite"}, "results": [result, failed], "quoted": [quote]}]}
-    root = ET.fromstring(picture.draw(found))  # noqa: S314 (our own)
+    root = ET.fromstring(picture.draw(found))
     bars = root.findall(".//{http://www.w3.org/2000/svg}rect")
     assert [bar.get("class") for bar in bars] == ["ours"] * 3 + ["quoted"] * 2
     assert [int(bar.get("width", 0)) for bar in bars] == [55, 110, 28, 110, 110]

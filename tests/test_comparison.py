@@ -94,7 +94,8 @@ def test_a_layer_of_another_size_is_not_compared() -> None:
 
 
 def test_a_layer_is_found_by_the_last_of_the_names_merged_into_its_op() -> None:
-    assert comparison.layers_in("m/quant_relu/Relu;m/quant_bn/FusedBatchNormV3;m/conv/Conv2D1") == ["relu", "bn", "conv"]
+    merged = "m/quant_relu/Relu;m/quant_bn/FusedBatchNormV3;m/conv/Conv2D1"
+    assert comparison.layers_in(merged) == ["relu", "bn", "conv"]
     assert comparison.layers_in("StatefulPartitionedCall:0") == []
 
 
