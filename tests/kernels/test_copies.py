@@ -177,7 +177,7 @@ def gather_case(op: str, number: int) -> Case:
         which = move.integers(indices)
     options = {
         "axis": axis - len(shape) if draw.chance(0.3) else axis,
-        "batch_dims": batch - len(positions) if positions and batch and draw.chance(0.3) else batch,
+        "batch_dims": batch - len(positions) if 0 < batch < len(positions) and draw.chance(0.3) else batch,
     }
     return move.case([x, which], [move.output(result)], **options)
 
