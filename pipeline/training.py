@@ -151,7 +151,7 @@ def train(
 
         return workspace.step(stage, inputs, {**common, **options}, {**versions, **packages}, run)
 
-    float_options = {"train": None if recipe.train is None else recipe.train.model_dump()}
+    float_options = {"train": None if recipe.train is None else recipe.train.model_dump(mode="json")}
     float_versions = {name: version for name, version in versions.items() if name not in _NEEDED_FOR_QAT}
     float_step = work("float", inputs, float_options, float_versions)
 
