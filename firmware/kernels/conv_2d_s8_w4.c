@@ -1,4 +1,5 @@
-/* conv_2d_s8 with int4 weights, which stay packed in flash; input and output are as in conv_2d_s8.c.
+/* conv_2d_s8 with int4 weights, which stay packed in flash.
+ * Input and output are as in conv_2d_s8.c.
  *   weights  [output_channels][filter_height][filter_width][filter_channels]  int4, symmetric,
  *            two a byte as TFLite packs them, without gaps
  * Bit-exact with: TFLM's CONV_2D reference kernel, which unpacks the weights to int8 in RAM first.
@@ -6,8 +7,10 @@
  * Scratch: none. Input and output must not overlap. */
 #include "conv_2d_s8_w4.h"
 
+#define TFLASH_INT4_WEIGHTS 1
+#define TFLASH_BODY static void run
 #include "conv_2d_body.h"
 
 void tflash_conv_2d_s8_w4(const struct tflash_conv_2d_s8_w4_params *p, const int8_t *input, int8_t *output) {
-  tflash_conv_2d_body(&p->layer, input, output, 1);
+  run(&p->layer, input, output);
 }
