@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,10 @@ weights: `python -m tests.benchmark_models FOLDER` writes them.
 """
 
 NOTES = """
-A line in italics is quoted, not measured here: {source}. BakeNN is installed by pip and built with the same firmware,
-compiler and flags in the same run. It refuses a batch dimension of -1, a RESHAPE without options and SOFTMAX, which
-published models have: it is given the models without these.
+{quoted}
+
+BakeNN is installed by pip and built with the same firmware, compiler and flags in the same run. It refuses a batch
+dimension of -1, a RESHAPE without options and SOFTMAX, which published models have: it is given the models without these.
 
 Instructions are not cycles. The head comment of each `firmware/kernels/*_dsp.c` and `*_mve.c` says what its loads and
 its code size mean on silicon; nothing here was measured on a board.
@@ -101,7 +103,7 @@ def page(folder: Path) -> tuple[str, str]:
                 for i, name in enumerate(models)
             ),
         ),
-        NOTES.format(source=source),
+        NOTES.format(quoted=textwrap.fill(f"A runtime in italics is quoted, not measured here: {source}.", 118)),
         "\n## Where they go\n\nBy `tensorflash verify --profile` on the Cortex-M4, the layers of a kind together:\n\n",
         _table(
             ("network", "op", "layers", "MACs", "instructions", "a MAC", "share"),

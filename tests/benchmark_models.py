@@ -43,7 +43,8 @@ class _Network:
             options["depth_multiplier"] = 1
         w = self.model.constant(weights, scale=scales, axis=axis)
         b = self.model.constant(bias, scale=np.float32(scale) * scales)
-        self.model.op(op, [index, w, b], [y[0]], fused_activation_function=activation, **options)
+        version = 4 if op == "FULLY_CONNECTED" else 3
+        self.model.op(op, [index, w, b], [y[0]], version, fused_activation_function=activation, **options)
         return y
 
     def conv(self, x: Tensor, channels: int, taps: int, stride: int = 1, activation: str = "RELU") -> Tensor:
@@ -55,7 +56,7 @@ class _Network:
     def add(self, a: Tensor, b: Tensor) -> Tensor:
         scale = 2.4 / 255
         y = (self.model.tensor(a[1], scale=scale, zero_point=-128), a[1], scale)
-        self.model.op("ADD", [a[0], b[0]], [y[0]], fused_activation_function="RELU")
+        self.model.op("ADD", [a[0], b[0]], [y[0]], 2, fused_activation_function="RELU")
         return y
 
     def classify(self, x: Tensor, classes: int) -> bytes:
@@ -64,11 +65,12 @@ class _Network:
         pooled = self.model.tensor((1, 1, 1, shape[3]), scale=scale, zero_point=-128)
         size = {"filter_height": shape[1], "filter_width": shape[2]}
         strides = {"stride_h": shape[1], "stride_w": shape[2]}
-        self.model.op("AVERAGE_POOL_2D", [index], [pooled], padding="VALID", **size, **strides)
+        self.model.op("AVERAGE_POOL_2D", [index], [pooled], 2, padding="VALID", **size, **strides)
         flat = self.model.tensor((1, shape[3]), scale=scale, zero_point=-128)
         self.model.op("RESHAPE", [pooled], [flat], new_shape=np.array((1, shape[3]), np.int32))
         logits = self.layer("FULLY_CONNECTED", (flat, (1, shape[3]), scale), (classes, shape[3]), 0, 1, "NONE")
-        self.model.op("SOFTMAX", [logits[0]], [self.model.output((1, classes), scale=1 / 256, zero_point=-128)], beta=1)
+        scores = self.model.output((1, classes), scale=1 / 256, zero_point=-128)
+        self.model.op("SOFTMAX", [logits[0]], [scores], 2, beta=1)
         return self.model.build()
 
 

@@ -103,7 +103,7 @@ def export(graph: Graph, python: Path, cmsis_nn: bool) -> Export:
         _call([str(python), "-I", str(worker), str(graph.path.resolve()), str(folder), *mode], _COMPILE_TIMEOUT_S)
         answer = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
         if answer["error"] is not None:
-            raise UnsupportedError(f"{graph.path}: BakeNN {VERSION} refuses it: {answer['error']}.")
+            raise UnsupportedError(f"{graph.path.name}: BakeNN refuses it: {answer['error'].rstrip('.')}.")
         return _export(graph, folder / "out", answer)
 
 
