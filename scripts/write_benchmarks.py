@@ -64,7 +64,7 @@ NOTES = """
 {quoted}
 
 BakeNN is installed by pip and built with the same firmware, compiler and flags in the same run. It refuses a batch
-dimension of -1, a RESHAPE without options and SOFTMAX, which published models have: it is given the models without these.
+dimension of -1, a RESHAPE without options and SOFTMAX, which published models have: it is given models without these.
 
 Instructions are not cycles. The head comment of each `firmware/kernels/*_dsp.c` and `*_mve.c` says what its loads and
 its code size mean on silicon; nothing here was measured on a board.

@@ -1,5 +1,5 @@
 /* The loops of conv_2d_s8.c and conv_2d_s8_w4.c, which hold the contract.
- * packed, a constant where this is inlined: 1 for int4 weights. */
+ * They say what weights are (weights.h) and how TFLASH_BODY, the function, is declared: inlined it would be slower. */
 #ifndef TFLASH_CONV_2D_BODY_H
 #define TFLASH_CONV_2D_BODY_H
 
@@ -11,8 +11,7 @@
 #include "weights.h"
 #include "window.h"
 
-static inline void tflash_conv_2d_body(const struct tflash_conv_2d_s8_params *p, const int8_t *input,
-                                       int8_t *output, int packed) {
+TFLASH_BODY(const struct tflash_conv_2d_s8_params *p, const int8_t *input, int8_t *output) {
   const int32_t input_row = p->input_width * p->input_channels;
   const int32_t filter_row = p->filter_width * p->filter_channels;
   const int32_t filter_size = p->filter_height * filter_row;
@@ -34,7 +33,7 @@ static inline void tflash_conv_2d_body(const struct tflash_conv_2d_s8_params *p,
         const int32_t run = dense ? columns * p->filter_channels : p->filter_channels;
         const int32_t x_first = x_origin + fx_first * p->dilation_width;
 
-        int32_t filter = 0;
+        tflash_weight_cursor filter = TFLASH_FIRST_WEIGHT(p->weights);
         const int8_t *group = input;
         int32_t left_in_group = p->filters_per_group;
         for (int32_t o = 0; o < p->output_channels; ++o) {
@@ -50,7 +49,7 @@ static inline void tflash_conv_2d_body(const struct tflash_conv_2d_s8_params *p,
             int32_t w = fy * filter_row + fx_first * p->filter_channels;
             for (int32_t r = 0; r < runs; ++r) {
               for (int32_t i = 0; i < run; ++i) {
-                acc += tflash_weight(p->weights, filter + w + i, packed) * (group[in + i] + p->input_offset);
+                acc += TFLASH_WEIGHT(p->weights, filter, w + i) * (group[in + i] + p->input_offset);
               }
               in += tap_step;
               w += p->filter_channels;

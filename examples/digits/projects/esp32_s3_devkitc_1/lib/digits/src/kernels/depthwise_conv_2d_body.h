@@ -1,5 +1,5 @@
 /* The loops of depthwise_conv_2d_s8.c and depthwise_conv_2d_s8_w4.c, which hold the contract.
- * packed, a constant where this is inlined: 1 for int4 weights. */
+ * They say what weights are (weights.h) and how TFLASH_BODY, the function, is declared: inlined it would be slower. */
 #ifndef TFLASH_DEPTHWISE_CONV_2D_BODY_H
 #define TFLASH_DEPTHWISE_CONV_2D_BODY_H
 
@@ -11,8 +11,7 @@
 #include "weights.h"
 #include "window.h"
 
-static inline void tflash_depthwise_conv_2d_body(const struct tflash_depthwise_conv_2d_s8_params *p, const int8_t *input,
-                                                 int8_t *output, int packed) {
+TFLASH_BODY(const struct tflash_depthwise_conv_2d_s8_params *p, const int8_t *input, int8_t *output) {
   const int32_t output_channels = p->input_channels * p->depth_multiplier;
   const int32_t input_row = p->input_width * p->input_channels;
   const int32_t filter_row = p->filter_width * output_channels;
@@ -38,7 +37,7 @@ static inline void tflash_depthwise_conv_2d_body(const struct tflash_depthwise_c
               int32_t in = input_y * input_row + x_first * p->input_channels + i;
               int32_t w = fy * filter_row + fx_first * output_channels + o;
               for (int32_t fx = fx_first; fx < fx_end; ++fx) {
-                acc += tflash_weight(p->weights, w, packed) * (input[in] + p->input_offset);
+                acc += TFLASH_WEIGHT(p->weights, TFLASH_FIRST_WEIGHT(p->weights), w) * (input[in] + p->input_offset);
                 in += tap_step;
                 w += output_channels;
               }

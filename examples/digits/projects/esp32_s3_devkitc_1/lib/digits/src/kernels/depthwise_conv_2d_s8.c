@@ -12,8 +12,6 @@
  * Scratch: none. Input and output must not overlap. */
 #include "depthwise_conv_2d_s8.h"
 
+#define TFLASH_INT4_WEIGHTS 0
+#define TFLASH_BODY void tflash_depthwise_conv_2d_s8
 #include "depthwise_conv_2d_body.h"
-
-void tflash_depthwise_conv_2d_s8(const struct tflash_depthwise_conv_2d_s8_params *p, const int8_t *input, int8_t *output) {
-  tflash_depthwise_conv_2d_body(p, input, output, 0);
-}

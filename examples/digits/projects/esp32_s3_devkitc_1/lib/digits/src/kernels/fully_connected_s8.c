@@ -9,8 +9,6 @@
  * Scratch: none. Input and output must not overlap. */
 #include "fully_connected_s8.h"
 
+#define TFLASH_INT4_WEIGHTS 0
+#define TFLASH_BODY void tflash_fully_connected_s8
 #include "fully_connected_body.h"
-
-void tflash_fully_connected_s8(const struct tflash_fully_connected_s8_params *p, const int8_t *input, int8_t *output) {
-  tflash_fully_connected_body(p, input, output, 0);
-}

@@ -1,5 +1,5 @@
 /* The loops of fully_connected_s8.c and fully_connected_s8_w4.c, which hold the contract.
- * packed, a constant where this is inlined: 1 for int4 weights. */
+ * They say what weights are (weights.h) and how TFLASH_BODY, the function, is declared: inlined it would be slower. */
 #ifndef TFLASH_FULLY_CONNECTED_BODY_H
 #define TFLASH_FULLY_CONNECTED_BODY_H
 
@@ -10,14 +10,13 @@
 #include "requant.h"
 #include "weights.h"
 
-static inline void tflash_fully_connected_body(const struct tflash_fully_connected_s8_params *p, const int8_t *input,
-                                               int8_t *output, int packed) {
+TFLASH_BODY(const struct tflash_fully_connected_s8_params *p, const int8_t *input, int8_t *output) {
   for (int32_t b = 0; b < p->batches; ++b) {
-    int32_t w = 0;
+    tflash_weight_cursor w = TFLASH_FIRST_WEIGHT(p->weights);
     for (int32_t o = 0; o < p->outputs; ++o) {
       int32_t acc = p->bias != NULL ? p->bias[o] : 0;
       for (int32_t d = 0; d < p->depth; ++d) {
-        acc += tflash_weight(p->weights, w + d, packed) * (input[d] + p->input_offset);
+        acc += TFLASH_WEIGHT(p->weights, w, d) * (input[d] + p->input_offset);
       }
       w += p->depth;
       const int32_t q = p->per_channel != 0 ? o : 0;
