@@ -142,6 +142,7 @@ def environment(extra_flags: Sequence[str] = ()) -> dict[str, str]:
         "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
         "PLATFORMIO_DISABLE_UPGRADE_CHECK": "true",
         "PLATFORMIO_NO_ANSI": "true",
+        "PYTHONDONTWRITEBYTECODE": "1",  # beside platform/platform.py, which belongs to the project
         "LC_ALL": "C.UTF-8",
     }
     if extra_flags:

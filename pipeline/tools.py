@@ -105,6 +105,25 @@ def find_compiler(name: str) -> Path:
     return path
 
 
+# Debian's packages of a compiler's C++ library; there is none for RISC-V.
+_CPP_LIBRARIES = {"gcc": "g++", "arm-none-eabi-gcc": "libstdc++-arm-none-eabi-newlib"}
+
+
+def find_cpp_library(compiler: str) -> Path:
+    """The C++ library of a C compiler, which programs with TFLM are linked with.
+
+    Raises:  ToolError: the compiler or the library is not installed.
+    """
+    library = Path(_ask(find(compiler), "-print-file-name=libstdc++.a"))
+    if not library.is_file():  # gcc answers the bare name where there is no such file
+        package = _CPP_LIBRARIES.get(compiler)
+        raise ToolError(
+            f"{compiler} has no C++ library (libstdc++.a), which the tflm runtime needs.",
+            hint=f"sudo apt-get install --no-install-recommends {package}" if package else "--runtime aot",
+        )
+    return library
+
+
 def version_line(name: str) -> str:
     """The first line of what `name --version` says.
 

@@ -289,6 +289,8 @@ def require_tools(board: Board) -> None:
 def _require_library(export: Export, board: Board) -> None:
     if export.runtime == "tflm" and not export.lib_deps:
         tflm_library.require(board)
+    if export.language == "c++" and not board.is_hardware:  # PlatformIO brings a real board's
+        tools.find_cpp_library(build.compiler(board))
 
 
 def _keep(image: Image, folder: Path) -> dict[str, Any]:

@@ -153,7 +153,7 @@ def test_a_model_that_is_too_large_for_the_board_is_refused_before_anything_is_b
 def test_a_recipe_whose_model_is_too_large_for_the_board_is_refused(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recipe = tiny_recipe.write(tmp_path, target="qemu_cortex_m0", data="")
+    recipe = tiny_recipe.write(tmp_path, target="qemu_cortex_m0", data="", labels="")
     (tmp_path / "small.tflite").write_bytes(large_model(kind))
     refused(["run", str(recipe), "--out", str(tmp_path / "work")], 1, f"{kind}: about", capsys)
     assert tree(tmp_path / "work") <= {".lock"}

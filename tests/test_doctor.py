@@ -119,3 +119,15 @@ def test_another_scons_than_platformio_was_tried_with_is_remarked() -> None:
 def test_a_version_is_read_from_what_programs_say(line: str, version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tools, "version_line", lambda name: line)
     assert tools.version("any") == version
+
+
+def test_a_compiler_without_its_cpp_library_is_told_with_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = tmp_path / "arm-none-eabi-gcc"
+    compiler.write_text("#!/bin/sh\necho libstdc++.a\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(ToolError, match=r"has no C\+\+ library") as caught:
+        tools.find_cpp_library("arm-none-eabi-gcc")
+    assert caught.value.hint is not None and caught.value.hint.endswith(" libstdc++-arm-none-eabi-newlib")

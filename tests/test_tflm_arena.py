@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import board, interpreters, tflite, tflm, tflm_arena, tflm_library
-from pipeline.errors import DeviceError
+from pipeline import board, interpreters, tflite, tflm, tflm_arena, tflm_library, tools
+from pipeline.errors import DeviceError, ToolError
 from pipeline.model import Export
 from pipeline.workspace import Workspace
 from tests.tflite_builder import TfliteBuilder
@@ -30,6 +30,14 @@ def exported(folder: Path, monkeypatch: pytest.MonkeyPatch, host_bytes: int) -> 
     return tflm.export(tflite.read(folder / "net.tflite"), BOARD, tflm_library.choose(BOARD, str(LIBRARY)))
 
 
+def require_cpp() -> None:
+    """1.5 GB that only the tflm runtime needs are not part of the set-up."""
+    try:
+        tools.find_cpp_library("arm-none-eabi-gcc")
+    except ToolError as error:
+        pytest.skip(error.message)
+
+
 def measure(export: Export, folder: Path) -> tuple[Export, list[str]]:
     stages: list[str] = []
     with Workspace(folder / "work") as workspace:
@@ -41,6 +49,7 @@ def measure(export: Export, folder: Path) -> tuple[Export, list[str]]:
 def test_the_target_says_how_much_it_takes_and_the_constant_is_written_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    require_cpp()
     export = exported(tmp_path, monkeypatch, 3000)  # too little: an optimized kernel wants more than the host's
     found, stages = measure(export, tmp_path)
     # 5256 bytes do not suffice to start with, so the margin was doubled.
@@ -56,6 +65,7 @@ def test_the_target_says_how_much_it_takes_and_the_constant_is_written_back(
 
 @pytest.mark.emulated
 def test_a_model_that_never_starts_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_cpp()
     monkeypatch.setattr(tflm_arena, "_ample", lambda export, board: 4000)
     with pytest.raises(DeviceError, match="the model could not be made ready on the device"):
         measure(exported(tmp_path, monkeypatch, 3000), tmp_path)
