@@ -32,9 +32,10 @@ Xtensa there is no compiler here. Baud rates cannot be emulated at all.
 
 Of the real boards' figures, platform versions, board names, clocks, flash and RAM limits were read from PlatformIO's
 own platform repositories; UARTs and their pins from Zephyr's device trees; USB ids from PlatformIO's board files,
-ArduinoCore-mbed, PJRC's cores, raspberrypi/usb-pid, Linux's drivers (CP2102N, CH340) and the udev rules of OpenOCD and
-Nordic; what DTR and RTS do from Espressif's schematics and SparkFun. The sections of datasheets and manuals that a file
-names were not compared with those documents: `tensorflash boards --check FILE` takes a corrected file of your own.
+ArduinoCore-mbed, PJRC's cores, raspberrypi/usb-pid and OpenOCD's udev rules; what DTR and RTS do from Espressif's
+schematics and SparkFun. The ids of CP2102N, CH340 and the nRF52840 DK's J-Link, and the sections of datasheets and
+manuals that a file names, were not compared with those documents: `tensorflash boards --check FILE` takes a corrected
+file of your own.
 
 """
 
