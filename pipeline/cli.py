@@ -79,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         hint = "free some space on that disk." if error.errno == errno.ENOSPC else "check the path and its permissions."
+        _drop_unwritten(sys.stdout)
         return _report(f"{where}{error.strerror or error}.", hint, RequestError.exit_code, as_json, debug)
     except Exception as error:
         return _report(
@@ -114,6 +115,14 @@ def _open_closed_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+def _drop_unwritten(stream: TextIO) -> None:
+    """What is in a stream's buffer is written, or forgotten: at the end of Python it would be one more error."""
+    try:
+        stream.flush()
+    except OSError:
+        _discard(stream)
 
 
 def _discard(stream: TextIO) -> None:
