@@ -117,7 +117,8 @@ def test_several_ports_are_never_guessed_among(monkeypatch: pytest.MonkeyPatch) 
 
 def test_what_is_not_there_is_told_with_what_is(monkeypatch: pytest.MonkeyPatch) -> None:
     connected(monkeypatch, Port("/dev/ttyUSB0", "ffff:0001", "C"))
-    with pytest.raises(AbsentError, match=rf"needed a port with USB {PROBE} or 0483:3752, found /dev/ttyUSB0") as absent:
+    needed = f"needed a port with USB {PROBE} or 0483:3752, found /dev/ttyUSB0"
+    with pytest.raises(AbsentError, match=needed) as absent:
         ports.find(BOARD)
     assert not absent.value.named
     for asked in ({"port": "/dev/none"}, {"serial_number": "A"}):
