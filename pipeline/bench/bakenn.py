@@ -66,7 +66,7 @@ def prepare(graph: Graph, folder: Path) -> Prepared:
     """
     content = graph.path.read_bytes()
     dynamic = rewriting.dynamic_tensors(content, graph)
-    bare = {op.index: _RESHAPE_OPTIONS for op in graph.ops if op.name == "RESHAPE"}
+    bare = {op.index: _RESHAPE_OPTIONS for op in graph.ops if op.name == "RESHAPE" and not op.options}
     last = [op for op in graph.ops if op.name == "SOFTMAX" and op.outputs == graph.outputs]
     changes = [
         sentence
