@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline import audit, lifetime, runtimes, tflite
+from pipeline import audit, graph_costs, lifetime, runtimes, tflite
 from pipeline import board as boards
 from pipeline.bench import bakenn
 from pipeline.board import Board
@@ -62,7 +62,7 @@ def bench_models(
 def _model(
     graph: Graph, target: Board, rivals: bool, measure: Callable[..., dict[str, Any]], progress: Progress
 ) -> dict[str, Any]:
-    ours = runtimes.export(graph, target, "aot")
+    ours, weights_bytes = runtimes.export(graph, target, "aot"), graph_costs.total_weight_bytes(graph)
     results = [_result("aot", measure(graph, ours))]
     if rivals:
         results += [
@@ -73,10 +73,10 @@ def _model(
             "path": str(graph.path),
             "sha256": graph.sha256,
             "macs": ours.macs,
-            "weights_bytes": results[0]["weights_bytes"],
+            "weights_bytes": weights_bytes,
         },
         "results": results,
-        "quoted": quoted(target.core, ours.macs, results[0]["weights_bytes"]),
+        "quoted": quoted(target.core, ours.macs, weights_bytes),
     }
 
 

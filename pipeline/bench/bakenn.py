@@ -29,6 +29,7 @@ VERSION = "1.0.0"
 _REQUIREMENT = f"bakenn[tflite]=={VERSION}"
 _INSTALL_TIMEOUT_S = 600
 _COMPILE_TIMEOUT_S = 300
+_MAX_OUTPUT_BYTES = 1 << 24
 _RESHAPE_OPTIONS = 17  # BuiltinOptions.ReshapeOptions of TFLite's schema
 
 
@@ -148,10 +149,13 @@ def _export(graph: Graph, out: Path, answer: dict[str, Any]) -> Export:
 
 
 def _call(command: list[str], timeout_s: int) -> None:
-    try:
-        subprocess.run(command, check=True, capture_output=True, text=True, errors="replace", timeout=timeout_s)
-    except subprocess.CalledProcessError as error:
-        last = (error.stderr or error.stdout).strip().splitlines()[-1:] or ["it says nothing"]
-        raise ToolError(f"BakeNN: {' '.join(command[:4])} ... failed: {last[0]}.", hint="--without bakenn") from error
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ToolError(f"BakeNN: {' '.join(command[:4])} ... failed: {error}.", hint="--without bakenn") from error
+    """Runs a command of the environment, which ends with this process.  Raises:  ToolError: it fails."""
+    shown = f"BakeNN: {' '.join(command[:4])} .."
+    with lifetime.temporary_folder() as folder, (folder / "said").open("w+b") as said:
+        with lifetime.process(command, stdout=said, stderr=subprocess.STDOUT) as process:
+            code = lifetime.wait(process, (Path(said.name),), _MAX_OUTPUT_BYTES, timeout_s)
+        said.seek(0)
+        last = said.read().decode(errors="replace").strip().splitlines()[-1:] or ["it says nothing"]
+    if code != 0:
+        how = f"took more than {timeout_s} s" if code is None else f"failed: {last[0]}"
+        raise ToolError(f"{shown} {how}.", hint="--ours-only, which needs no BakeNN.")
