@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from generated import write_or_check
+
 from pipeline import board
 from pipeline.board import Board
 from pipeline.tflm_library import BY_FRAMEWORK, EXISTING
@@ -131,15 +133,5 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
 
 
-def main() -> int:
-    if "--check" in sys.argv[1:]:
-        current = PATH.is_file() and PATH.read_text(encoding="utf-8") == page()
-        print(f"{PATH.name} is {'current' if current else 'out of date: run scripts/write_boards.py'}")
-        return 0 if current else 1
-    PATH.write_text(page(), encoding="utf-8")
-    print(f"wrote {PATH}")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PATH, page()))

@@ -7,6 +7,8 @@ import re
 import sys
 from pathlib import Path
 
+from generated import write_or_check
+
 from pipeline.aot.ops import LOWERINGS
 from pipeline.aot.variants import Variant
 
@@ -92,15 +94,5 @@ def _stems(pattern: str) -> list[str]:
     return sorted(path.stem for path in KERNELS.glob(f"{pattern}.c"))
 
 
-def main() -> int:
-    if "--check" in sys.argv[1:]:
-        current = PATH.is_file() and PATH.read_text(encoding="utf-8") == page()
-        print(f"{PATH.name} is {'current' if current else 'out of date: run scripts/write_operators.py'}")
-        return 0 if current else 1
-    PATH.write_text(page(), encoding="utf-8")
-    print(f"wrote {PATH}")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PATH, page()))

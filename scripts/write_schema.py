@@ -6,6 +6,8 @@ import json
 import sys
 from pathlib import Path
 
+from generated import write_or_check
+
 from pipeline.recipe import Recipe
 
 PATH = Path(__file__).resolve().parent.parent / "docs" / "recipe.schema.json"
@@ -21,15 +23,5 @@ def schema() -> str:
     return json.dumps(document, indent=2) + "\n"
 
 
-def main() -> int:
-    if "--check" in sys.argv[1:]:
-        current = PATH.is_file() and PATH.read_text(encoding="utf-8") == schema()
-        print(f"{PATH.name} is {'current' if current else 'out of date: run scripts/write_schema.py'}")
-        return 0 if current else 1
-    PATH.write_text(schema(), encoding="utf-8")
-    print(f"wrote {PATH}")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PATH, schema()))
