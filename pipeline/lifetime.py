@@ -6,8 +6,10 @@ and each temporary folder is locked while it is in use: the next command removes
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -24,6 +26,10 @@ if sys.platform != "win32":
 
 _PREFIX = "tensorflash-scratch-"
 _GUARD = Path(__file__).with_name("guard.py")
+
+# The temporary folders of this process. A signal may come between any two steps, also before a folder's block is
+# entered or while it is left; what it leaves here is removed when the process ends.
+_folders: set[Path] = set()
 
 
 @contextmanager
@@ -94,14 +100,28 @@ def temporary_folder() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         if lock is not None:
             os.close(lock)
 
 
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    if not folder.exists():
+        _folders.discard(folder)
+
+
+@atexit.register
+def _remove_all() -> None:
+    for folder in list(_folders):
+        _remove(folder)
+
+
 def _new_folder(parent: Path) -> tuple[Path, int | None]:
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        folder = parent / f"{_PREFIX}{secrets.token_hex(8)}"
+        _folders.add(folder)
+        folder.mkdir(mode=0o700)
         if sys.platform == "win32":
             return folder, None
         with suppress(FileNotFoundError):  # another command took it for abandoned before it was locked

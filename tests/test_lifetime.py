@@ -139,3 +139,32 @@ def test_only_folders_that_nobody_uses_are_taken_for_abandoned(tmp_path: Path, m
             assert used.exists() and third.exists() and not abandoned.exists()
         assert used.exists() and not third.exists()
     assert {p.name for p in tmp_path.iterdir()} == {"kept", "tensorflash-scratch-link", "tensorflash-mine"}
+
+
+def test_an_interrupt_at_any_line_leaves_no_temporary_folder(tmp_path: Path) -> None:
+    interrupted = (
+        "import os, sys, tempfile\nfrom pipeline import lifetime\n"
+        f"tempfile.tempdir = {str(tmp_path)!r}\n"
+        "def trace(frame, event, value):\n"
+        "    global left\n"
+        "    if frame.f_code.co_filename != lifetime.__file__: return None\n"
+        "    if event == 'line':\n"
+        "        left -= 1\n"
+        "        if left == 0: raise KeyboardInterrupt\n"
+        "    return trace\n"
+        "for lines in range(1, 1000):\n"
+        "    left, child = lines, os.fork()\n"
+        "    if child == 0:\n"
+        "        sys.settrace(trace)\n"
+        "        with lifetime.temporary_folder() as folder:\n"
+        "            (folder / 'file').write_text('x')\n"
+        "        break\n"  # what follows is the end of this process, without an interrupt if there are no more lines
+        "    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:\n"
+        "        print(lines)\n"
+        "        break\n"
+        "sys.settrace(None)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", interrupted], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 15, done.stderr
+    assert list(tmp_path.iterdir()) == []
