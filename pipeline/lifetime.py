@@ -54,27 +54,29 @@ def process(
             finally:
                 running.kill()
         return
-    watched, held = os.pipe()  # nobody else has `held`, so `watched` ends with this process
+    running = None
+    ends = os.pipe()
+    watched, held = os.fdopen(ends[0], "rb", 0), os.fdopen(ends[1], "wb", 0)
     try:
-        with subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_GUARD), str(watched), *command],
+        running = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_GUARD), str(watched.fileno()), *command],
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
             cwd=cwd,
             env=env,
             start_new_session=True,
-            pass_fds=(watched,),
-        ) as running:
-            try:
-                yield running
-            finally:
+            pass_fds=(watched.fileno(),),
+        )
+        yield running
+    finally:
+        held.close()  # first: nobody else has it, so the guard ends what an interrupt has kept from being `running`
+        watched.close()
+        if running is not None:
+            with running:
                 if running.poll() is None:
                     with suppress(ProcessLookupError):
                         os.killpg(running.pid, signal.SIGKILL)
-    finally:
-        os.close(watched)
-        os.close(held)
 
 
 def wait(process: subprocess.Popen[bytes], files: Sequence[Path], most_bytes: int, timeout_s: float) -> int | None:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -141,30 +142,60 @@ def test_only_folders_that_nobody_uses_are_taken_for_abandoned(tmp_path: Path, m
     assert {p.name for p in tmp_path.iterdir()} == {"kept", "tensorflash-scratch-link", "tensorflash-mine"}
 
 
-def test_an_interrupt_at_any_line_leaves_no_temporary_folder(tmp_path: Path) -> None:
-    interrupted = (
-        "import os, sys, tempfile\nfrom pipeline import lifetime\n"
-        f"tempfile.tempdir = {str(tmp_path)!r}\n"
-        "def trace(frame, event, value):\n"
-        "    global left\n"
-        "    if frame.f_code.co_filename != lifetime.__file__: return None\n"
-        "    if event == 'line':\n"
-        "        left -= 1\n"
-        "        if left == 0: raise KeyboardInterrupt\n"
-        "    return trace\n"
-        "for lines in range(1, 1000):\n"
-        "    left, child = lines, os.fork()\n"
-        "    if child == 0:\n"
-        "        sys.settrace(trace)\n"
-        "        with lifetime.temporary_folder() as folder:\n"
-        "            (folder / 'file').write_text('x')\n"
-        "        break\n"  # what follows is the end of this process, without an interrupt if there are no more lines
-        "    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:\n"
-        "        print(lines)\n"
-        "        break\n"
-        "sys.settrace(None)\n"
+# Runs BODY once for each line of pipeline.lifetime that it comes through, in a fork, and raises ERROR there; in the end
+# says how many lines there were.
+INTERRUPTED = """
+import os, sys, tempfile
+from pipeline import lifetime
+def trace(frame, event, value):
+    global left
+    if frame.f_code.co_filename != lifetime.__file__: return None
+    if event == 'line':
+        left -= 1
+        if left == 0: raise ERROR
+    return trace
+for lines in range(1, 1000):
+    left, child = lines, os.fork()
+    if child == 0:
+        sys.settrace(trace)
+BODY
+        break  # what follows is the end of this process, without an interrupt if there are no more lines
+    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:
+        print(lines)
+        break
+sys.settrace(None)
+"""
+
+
+def lines_interrupted(error: str, body: str, *arguments: str) -> int:
+    script = INTERRUPTED.replace("ERROR", error).replace("BODY", textwrap.indent(body, 8 * " "))
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=300, check=False
     )
-    done = subprocess.run([sys.executable, "-c", interrupted], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 15, done.stderr
+    return int(done.stdout)
+
+
+def test_an_interrupt_at_any_line_leaves_no_temporary_folder(tmp_path: Path) -> None:
+    body = (
+        "tempfile.tempdir = sys.argv[1]\n"
+        "with lifetime.temporary_folder() as folder:\n"
+        "    (folder / 'file').write_text('x')"
+    )
+    assert lines_interrupted("KeyboardInterrupt", body, str(tmp_path)) > 15
     assert list(tmp_path.iterdir()) == []
+
+
+def test_after_an_interrupt_at_any_line_a_process_ends_although_the_one_that_started_it_goes_on() -> None:
+    """As SIGTERM does in a command; subprocess.Popen itself knows KeyboardInterrupt only."""
+    body = (
+        "interrupted, (heard, said) = False, os.pipe()\n"
+        "try:\n"
+        "    with lifetime.process(['sleep', '600'], stdout=said, stderr=2): pass\n"
+        "except SystemExit:\n"
+        "    interrupted = True\n"
+        "os.close(said)\n"
+        "os.read(heard, 1)\n"  # returns when the process and its guard have closed their ends
+        "os._exit(interrupted)"
+    )
+    assert lines_interrupted("SystemExit", body) > 10
