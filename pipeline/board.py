@@ -155,10 +155,10 @@ def load(name_or_path: str | Path) -> Board:
     known = _board_files()
     path = known.get(str(name_or_path))
     if path is None:
+        near = difflib.get_close_matches(str(name_or_path), known)
         raise BoardError(
-            f"there is no board '{name_or_path}'; the boards are {', '.join(known)}.",
-            hint=_nearest(str(name_or_path), known, "--board {}")
-            or "`tensorflash boards`, or the path of a board file of your own (.toml).",
+            f"there is no board '{name_or_path}'{'; near it are ' if near else ''}{', '.join(near)}.",
+            hint="`tensorflash boards` lists all; or the path of a board file of your own (.toml).",
         )
     return _read(path)
 
