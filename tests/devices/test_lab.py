@@ -275,6 +275,22 @@ def test_a_place_that_was_acquired_before_stays_acquired(desk: Lab) -> None:
 
 
 @needs_labgrid
+@pytest.mark.slow
+def test_the_place_of_a_reservation_is_used_and_released(desk: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = desk.client("reserve", "--wait", "--shell", "name=desk").stdout.strip().rpartition("=")[2]
+    monkeypatch.setenv("LG_TOKEN", token)
+    try:
+        with lab.held("labgrid://+") as address:
+            assert address is not None
+            assert not desk.is_free
+        assert desk.is_free
+    finally:
+        assert desk.client("cancel-reservation", token).returncode == 0
+    with pytest.raises(DeviceError, match=token), lab.held("labgrid://+"):
+        pass
+
+
+@needs_labgrid
 def test_a_place_that_does_not_exist_and_a_lab_that_is_not_there(desk: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DeviceError, match=r"labgrid://attic: .*matches nothing"), lab.held("labgrid://attic"):
         pass
