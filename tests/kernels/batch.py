@@ -16,6 +16,7 @@ UndefinedBehaviorSanitizer.
 from __future__ import annotations
 
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from pipeline.model import Array
 from pipeline.tflite import Graph
 
 GUARD_BYTES = 16
+MODELS_IN_A_UNIT = 25
 HARNESS = Path(__file__).parent / "harness"
 FIRMWARE = Path(__file__).parents[2] / "firmware"
 
@@ -171,16 +173,23 @@ def build(files: Mapping[str, bytes], target: Target, folder: Path) -> Path:
 
 
 def _units(files: Mapping[str, bytes], folder: Path) -> list[str]:
-    """The files to compile. A model and its constants make one unit, which halves the number of compiler runs."""
+    """The files to compile. Many models share a unit, for starting the compiler is most of the work."""
+    models = [path for path in sorted(files) if f"{path.removesuffix('.c')}_constants.c" in files]
     units = []
-    for path in sorted(files):
-        constants = f"{path.removesuffix('.c')}_constants.c"
-        if path.endswith(".c") and constants in files:
-            units.append(f"unit_{path}")
-            (folder / units[-1]).write_text(f'#include "{path}"\n#include "{constants}"\n')
-        elif path.endswith(".c") and not path.endswith("_constants.c"):
-            units.append(path)
-    return units
+    for first in range(0, len(models), MODELS_IN_A_UNIT):
+        units.append(f"unit_{first}.c")
+        texts = [_renamed(path, files) for path in models[first : first + MODELS_IN_A_UNIT]]
+        (folder / units[-1]).write_text("\n".join(texts))
+    others = (path for path in sorted(files) if path.endswith(".c") and not path.endswith("_constants.c"))
+    return units + [path for path in others if path not in models]
+
+
+def _renamed(path: str, files: Mapping[str, bytes]) -> str:
+    """A model's code, whose static names get its own in front, and its constants."""
+    name, code = path.removesuffix(".c"), files[path].decode()
+    static = re.findall(r"^static (?:_Alignas\(16\) )?(?:const )?(?:struct )?\w+ (\w+)", code, re.MULTILINE)
+    code = re.sub(rf"(?<![.\w])({'|'.join(static)})\b", rf"{name}_\1", code)
+    return f'{code}\n#include "{name}_constants.c"\n'
 
 
 def run(program: Path, cases: Sequence[Case], target: Target, folder: Path) -> list[list[tuple[bytes, ...]]]:
