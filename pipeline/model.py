@@ -67,6 +67,17 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class HiddenLayer:
+    """A tensor of the .tflite file that no build computes, because its op is part of another one or of no use."""
+
+    op_index: int
+    op: str
+    tensor_index: int
+    tensor: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class KernelChoice:
     """How one op is carried out, and why so."""
 
@@ -129,6 +140,7 @@ class Export:
     language: str = "c"  # or "c++"
     notes: tuple[str, ...] = ()
     contract: ContractHeader | None = None
+    hidden: tuple[HiddenLayer, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -252,6 +252,9 @@ def as_json(
         "layers_compared": verdict.layers_compared,
         "layer_mismatches": verdict.layer_mismatches,
         "layer_samples": verdict.layer_samples,
+        "layers_hidden": [
+            {"op_index": h.op_index, "op": h.op, "tensor": h.tensor, "reason": h.reason} for h in export.hidden
+        ],
         "golden": golden.source,
         "litert": _litert_json(litert),
         "instructions": None

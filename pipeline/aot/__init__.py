@@ -1,11 +1,12 @@
 """The ahead-of-time compiler: an int8 .tflite file becomes C for that model alone.
 
-.tflite -> Graph (pipeline.tflite) -> Steps (lower) -> Plan (plan) -> C files (emit)
+.tflite -> Graph (pipeline.tflite) -> fewer ops (fusions) -> Steps (lower) -> Plan (plan) -> C files (emit)
 """
 
 from __future__ import annotations
 
 from pipeline.aot.emit import emit
+from pipeline.aot.fusions import fuse, join_tables
 from pipeline.aot.lower import lower
 from pipeline.aot.plan import Plan, plan
 from pipeline.aot.steps import PORTABLE, Core, Step
@@ -21,7 +22,9 @@ def export(graph: Graph, core: Core = PORTABLE, *, guard_bytes: int = 0) -> Expo
     Args:    core: features the planner may use. guard_bytes: unused bytes around every tensor in the arena, for tests.
     Raises:  UnsupportedError: naming every op and tensor that the aot runtime cannot do.
     """
-    planned = plan(graph, lower(graph, core), guard_bytes)
+    fused, hidden = fuse(graph)
+    steps, without_tables = join_tables(fused, lower(fused, core))
+    planned = plan(graph, steps, guard_bytes)
     sources = emit(graph, planned)
     return Export(
         runtime="aot",
@@ -37,6 +40,7 @@ def export(graph: Graph, core: Core = PORTABLE, *, guard_bytes: int = 0) -> Expo
         kernels=tuple(_choice(graph, planned, step) for step in planned.steps),
         layers=layers(graph, planned),
         arena=planned.slots,
+        hidden=tuple(sorted((*hidden, *without_tables), key=lambda layer: (layer.op_index, layer.tensor_index))),
     )
 
 

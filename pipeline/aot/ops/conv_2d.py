@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.aot import packing
 from pipeline.aot.ops.weighted import Operands, operands, requantization, scale_multipliers, with_packed_weights
-from pipeline.aot.ops.window import Window, windows
+from pipeline.aot.ops.window import Window, dilations, windows
 from pipeline.aot.steps import Constant, Core, Ref, Scratch, Step, refuse
 from pipeline.aot.variants import Variant, choose, no_obstacle
 from pipeline.fixedpoint import Multiplier
@@ -43,8 +43,7 @@ def lower_conv_2d(graph: Graph, op: Op, core: Core) -> Step:
     """One call of the best kernel of VARIANTS or PACKED_VARIANTS. int4 weights stay packed."""
     layer = operands(graph, op, _CHANNEL_AXIS, rank=4, weight_types=("int8", "int4"))
     channels, taps_y, taps_x, group_depth = layer.weights.shape
-    dilations = int(op.options.get("dilation_hfactor", 1)), int(op.options.get("dilation_wfactor", 1))
-    vertical, horizontal = windows(op, layer.source, layer.output, (taps_y, taps_x), dilations)
+    vertical, horizontal = windows(op, layer.source, layer.output, (taps_y, taps_x), dilations(op))
     depth = layer.source.shape[3]
     groups = depth // group_depth
     if depth % group_depth or channels % groups:

@@ -15,6 +15,7 @@ from pipeline.aot import fixed_functions
 from pipeline.aot.requantization import checked_multiplier
 from pipeline.aot.steps import Constant, Core, Ref, Step, quantized_input, quantized_output, refuse, same_size
 from pipeline.fixedpoint import INT32_MAX, INT32_MIN, Multiplier, quantize_multiplier, requantize, rounding_shift
+from pipeline.model import Array
 from pipeline.tflite import Graph, Op, Tensor
 
 Function = Callable[[int], int]  # of an input code without its zero point, to an output code, not yet clamped
@@ -209,14 +210,19 @@ def _step(op: Op, source: Tensor, output: Tensor, function: Function) -> Step:
         raise refuse(
             op, f"its results reach {max(results, key=abs):,}, which is no int32.", "check the model's quantization."
         )
+    return lookup_step(op, source, output, np.clip(results, -128, 127).astype(np.int8), _REASON)
+
+
+def lookup_step(op: Op, source: Tensor, output: Tensor, table: Array, reason: str) -> Step:
+    """One call of tflash_lookup_s8. table: int8 [256], the results for codes -128 to 127."""
     return Step(
         op=op,
         kernel="lookup_s8",
-        reason=_REASON,
+        reason=reason,
         inputs=(source.index,),
         outputs=(output.index,),
         params={"size": source.elements, "table": Ref("table")},
-        constants=(Constant("table", np.clip(results, -128, 127).astype(np.int8)),),
+        constants=(Constant("table", table),),
         in_place=0,
     )
 

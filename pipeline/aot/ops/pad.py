@@ -12,15 +12,15 @@ _MAX_GROUPS = 4
 def lower_pad(graph: Graph, op: Op, core: Core) -> Step:
     """One call of tflash_pad_s8. Without a value of its own, PAD puts the output's zero point."""
     source, output = quantized_input(graph, op, 0), quantized_output(graph, op)
-    paddings = _paddings(graph, op, source)
-    expected = tuple(size + before + after for size, (before, after) in zip(source.shape, paddings, strict=True))
+    around = paddings(graph, op, source)
+    expected = tuple(size + before + after for size, (before, after) in zip(source.shape, around, strict=True))
     if output.shape != expected:
         raise refuse(
             op,
-            f"input {list(source.shape)}, paddings {[list(p) for p in paddings]}, output {list(output.shape)}; "
+            f"input {list(source.shape)}, paddings {[list(p) for p in around]}, output {list(output.shape)}; "
             f"an output of {list(expected)} is needed.",
         )
-    groups = _groups(source.shape, paddings)
+    groups = _groups(source.shape, around)
     if len(groups) > _MAX_GROUPS:
         raise refuse(op, f"{len(groups)} dimensions are padded; the aot kernel pads {_MAX_GROUPS}.")
     groups = [(1, 0, 0)] * (_MAX_GROUPS - len(groups)) + groups
@@ -34,12 +34,12 @@ def lower_pad(graph: Graph, op: Op, core: Core) -> Step:
             "input_shape": tuple(size for size, _, _ in groups),
             "before": tuple(before for _, before, _ in groups),
             "output_shape": tuple(sum(group) for group in groups),
-            "value": _value(graph, op, output),
+            "value": pad_value(graph, op, output),
         },
     )
 
 
-def _paddings(graph: Graph, op: Op, source: Tensor) -> list[tuple[int, int]]:
+def paddings(graph: Graph, op: Op, source: Tensor) -> list[tuple[int, int]]:
     """Elements before and after each dimension."""
     if len(op.inputs) < 2 or op.inputs[1] < 0:
         raise refuse(op, "an input and the paddings are needed.")
@@ -61,7 +61,8 @@ def _paddings(graph: Graph, op: Op, source: Tensor) -> list[tuple[int, int]]:
     return pairs
 
 
-def _value(graph: Graph, op: Op, output: Tensor) -> int:
+def pad_value(graph: Graph, op: Op, output: Tensor) -> int:
+    """The code that is put around the input."""
     if len(op.inputs) < 3 or op.inputs[2] < 0:
         return output.zero_point
     tensor = graph.tensor(op.inputs[2])

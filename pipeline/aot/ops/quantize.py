@@ -27,6 +27,12 @@ def lower_quantize(graph: Graph, op: Op, core: Core) -> Step:
     return _rescale(graph, op, core, source, output)
 
 
+def is_int8_rescale(step: Step) -> bool:
+    """Whether a step takes int8 codes to other int8 codes."""
+    int8 = _TYPE_CODES["int8"]
+    return step.kernel == "quantize_rescale" and step.params["input_type"] == step.params["output_type"] == int8
+
+
 def lower_dequantize(graph: Graph, op: Op, core: Core) -> Step:
     """One call of tflash_dequantize_*."""
     source, output = _ends(graph, op)
