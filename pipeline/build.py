@@ -227,9 +227,13 @@ def _overflow(board: Board, text: str) -> BudgetError | None:
 
 
 def _hint(text: str) -> str | None:
-    """What PlatformIO's output says to do, where it says so."""
+    """What to do about what PlatformIO said."""
     found = re.search(r"(sudo apt-get install [a-z0-9 ._-]+|\S+ -m pip install scons)", text)
-    return found.group(1).strip() if found else None
+    if found:
+        return found.group(1).strip()
+    if re.search(r"^(HTTPClientError|InternetConnectionError|VCSBaseException)\b", text, re.MULTILINE):
+        return "PlatformIO downloads a board's platform the first time: it needs the network (a proxy: HTTPS_PROXY)."
+    return None
 
 
 def _tail(text: str) -> str:

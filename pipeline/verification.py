@@ -35,6 +35,7 @@ from pipeline import board as boards
 from pipeline.board import Board
 from pipeline.check import check_export
 from pipeline.devices import is_flashable, lab, open_device, ports
+from pipeline.errors import TensorflashError
 from pipeline.golden import Golden
 from pipeline.model import Export, Image, Inference
 from pipeline.tflite import Graph
@@ -198,7 +199,13 @@ def _folder(out: Path | None) -> Iterator[Path]:
         yield out
         return
     with lifetime.temporary_folder() as folder:
-        yield folder
+        try:
+            yield folder
+        except TensorflashError as error:
+            if str(folder) in str(error):
+                kept = "with --out DIR what is named here is kept; else it is removed now."
+                error.hint = kept if error.hint is None else f"{error.hint} And {kept}"
+            raise
 
 
 # The steps

@@ -283,6 +283,18 @@ def test_a_missing_build_tool_is_named_with_the_command_that_installs_it(
     assert caught.value.hint == f"{sys.executable} -m pip install {missing.lower()}"
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Platform Manager: Installing ststm32 @ 19.6.0\nHTTPClientError: \n",
+        "fatal: unable to access\nVCSBaseException: VCS: Could not process command ['git', 'clone']\n",
+    ],
+)
+def test_a_platform_that_cannot_be_downloaded_is_told_from_a_mistake_in_the_code(said: str) -> None:
+    assert "needs the network" in str(build._hint(said))
+    assert build._hint("main.c: error: HTTPClientError undeclared\n") is None
+
+
 def test_plain_pio_without_scons_says_what_to_install(tmp_path: Path) -> None:
     rendered("native", tmp_path / "out")
     assert plain_pio(tmp_path / "out", home=tmp_path).returncode == 0

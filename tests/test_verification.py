@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import board, golden, interpreters, runtimes, tflite, vectors
+from pipeline import board, golden, interpreters, runtimes, tflite, vectors, verification
 from pipeline.check import check_export
 from pipeline.errors import BudgetError, ToolError
 from pipeline.verification import verify_model
@@ -178,6 +178,17 @@ def test_saved_golden_answers_that_were_changed_are_noticed(model: Path, work: P
     # The third output is the second input: no op computes it.
     assert (first["sample"], first["op_index"], first["op"], first["tensor"]) == (7, -1, "INPUT", "side")
     assert (first["index"], first["expected"] - first["actual"]) == (3 * 12 + 4 * 2 + 1, 1)
+
+
+def test_an_error_that_names_a_log_says_how_to_keep_it() -> None:
+    with (
+        pytest.raises(ToolError, match=r"Try: read it\. And with --out DIR"),
+        verification._folder(None) as folder,
+    ):
+        raise ToolError(f"the log is {folder}/log.", hint="read it.")
+    with pytest.raises(ToolError) as caught, verification._folder(None):
+        raise ToolError("no compiler.")
+    assert caught.value.hint is None
 
 
 def test_without_tflm_and_saved_answers_nothing_is_built(
