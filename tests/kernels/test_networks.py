@@ -6,14 +6,16 @@ Single ops are tested elsewhere; here it is the plan: lifetimes, memory taken ov
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.aot import export
+from pipeline.aot.ops import LOWERINGS
 from tests.kernels.batch import TARGETS, Case, Target, case_count, check_many
-from tests.kernels.random_cases import Draw, layer, window_positions
+from tests.kernels.random_cases import Draw, Layer, layer, window_positions
 from tests.kernels.test_stateful import lstm, svdf
 from tests.tflite_builder import TfliteBuilder
 
@@ -29,7 +31,8 @@ class Network:
         self.tensors: list[tuple[int, Shape, float, int]] = []  # index, shape, scale, zero point
         self.inputs: list[tuple[Shape, int]] = []
         for _ in range(self.draw.choice((1, 1, 2))):
-            shape = (1, self.draw.integer(2, 6), self.draw.integer(2, 6), self.draw.integer(1, 6))
+            channels = self.draw.choice((self.draw.integer(1, 6), self.draw.integer(1, 20)))
+            shape = (1, self.draw.integer(2, 6), self.draw.integer(2, 6), channels)
             scale, zero = self.draw.log_uniform(0.01, 0.1), self.draw.zero_point()
             self.tensors.append((self.model.input(shape, scale=scale, zero_point=zero), shape, scale, zero))
             self.inputs.append((shape, zero))
@@ -47,9 +50,13 @@ class Network:
             self.reshape,
             self.pad,
             self.logistic,
-            self.relu6,
+            self.rectify,
+            self.softmax,
+            self.fully_connected,
+            self.dimensions,
             self.mean,
             self.requantize,
+            self.dequantize,
             self.transpose_conv,
             self.resize,
             self.batch_matmul,
@@ -84,36 +91,56 @@ class Network:
         return index
 
     def convolution(self) -> None:
-        x, shape, _, zero = self.pick(4)
+        x, shape, scale, _ = self.pick(4)
         channels, taps = self.draw.integer(1, 8), (self.draw.integer(1, 3), self.draw.integer(1, 3))
-        self.window("CONV_2D", x, shape, zero, (channels, *taps, shape[3]), 0, channels)
+        made = self.weighted((channels, *taps, shape[3]), 0, scale)
+        self.window("CONV_2D", x, shape, made, 0)
 
     def depthwise(self) -> None:
-        x, shape, _, zero = self.pick(4)
-        taps = (self.draw.integer(1, 3), self.draw.integer(1, 3))
-        self.window("DEPTHWISE_CONV_2D", x, shape, zero, (1, *taps, shape[3]), 3, shape[3], depth_multiplier=1)
+        x, shape, scale, _ = self.pick(4)
+        taps, multiplier = (self.draw.integer(1, 3), self.draw.integer(1, 3)), self.draw.choice((1, 1, 1, 2))
+        made = self.weighted((1, *taps, shape[3] * multiplier), 3, scale)
+        self.window("DEPTHWISE_CONV_2D", x, shape, made, 3, depth_multiplier=multiplier)
 
-    def window(
-        self, op: str, x: int, shape: Shape, zero: int, weights: Shape, axis: int, channels: int, **more: int
-    ) -> None:
+    def weighted(self, weights: Shape, axis: int, input_scale: float, int4_scales: int | None = None) -> Layer:
+        """A random layer for an input of that scale; its own multipliers stay what they are. Some have int4 weights."""
         made = layer(self.draw, weights, axis)
+        made = made.as_int4(int4_scales) if self.draw.chance(0.2) else made
+        return replace(
+            made,
+            input_scale=input_scale,
+            output_scale=made.output_scale * input_scale / made.input_scale,
+            bias_scales=made.weight_scales * np.float32(input_scale),
+        )
+
+    def window(self, op: str, x: int, shape: Shape, made: Layer, axis: int, **more: int) -> None:
+        taps = made.weights.shape[1:3]
         strides = self.draw.choice(((1, 1), (2, 2), (2, 1)))
-        height, width = window_positions(shape[1:3], weights[1:3], strides, (1, 1), "SAME")
-        # The input's scale is given; the output scale follows, so that the real multipliers stay what they are.
-        scale = self.model._tensors[x].quantization.scale[0]
-        output = made.output_scale * float(scale) / made.input_scale
-        zero_out = self.draw.output_zero_point()
-        w = self.model.constant(made.weights, scale=made.weight_scales, zero_point=0, axis=axis)
-        b = -1
-        if made.bias is not None:
-            b = self.model.constant(made.bias, scale=made.weight_scales * np.float32(scale), axis=0)
-        inputs = [x, w, b] if b >= 0 or op == "CONV_2D" else [x, w]
-        y = self.made((1, height, width, channels), output, zero_out)
-        activation = self.draw.activation()
+        fits = all(size >= tap for size, tap in zip(shape[1:3], taps, strict=True))
+        padding = "VALID" if fits and self.draw.chance(0.4) else "SAME"
+        positions = window_positions(shape[1:3], taps, strides, (1, 1), padding)
+        operands = made.operands(self.model, x, axis)
+        if op == "CONV_2D" and made.bias is None:
+            operands.append(-1)
+        y = self.made((1, *positions, made.weights.shape[axis]), made.output_scale, self.draw.output_zero_point())
         self.model.op(
-            op, inputs, [y], padding="SAME", stride_h=strides[0], stride_w=strides[1],
-            fused_activation_function=activation, **more,
+            op, operands, [y], padding=padding, stride_h=strides[0], stride_w=strides[1],
+            fused_activation_function=self.draw.activation(), **more,
         )  # fmt: skip
+
+    def fully_connected(self) -> None:
+        x, shape, scale, _ = self.pick()
+        whole = self.draw.chance(0.5)
+        depth, outputs = math.prod(shape) if whole else shape[-1], self.draw.integer(1, 12)
+        if depth <= 400:
+            made = self.weighted((outputs, depth), 0, scale, int4_scales=1)
+            keep = not whole and self.draw.chance(0.5)
+            to = (*shape[:-1], outputs) if keep else (math.prod(shape) // depth, outputs)
+            y = self.made(to, made.output_scale, self.draw.output_zero_point())
+            self.model.op(
+                "FULLY_CONNECTED", made.operands(self.model, x), [y], keep_num_dims=keep,
+                fused_activation_function=self.draw.activation(),
+            )  # fmt: skip
 
     def pool(self) -> None:
         x, shape, scale, zero = self.pick(4)
@@ -122,8 +149,9 @@ class Network:
         height, width = window_positions(shape[1:3], (size, size), (stride, stride), (1, 1), "SAME")
         y = self.made((1, height, width, shape[3]), scale, zero)
         self.model.op(
-            op, [x], [y], padding="SAME", stride_h=stride, stride_w=stride, filter_height=size, filter_width=size
-        )
+            op, [x], [y], padding="SAME", stride_h=stride, stride_w=stride, filter_height=size, filter_width=size,
+            fused_activation_function=self.draw.activation(),
+        )  # fmt: skip
 
     def add(self) -> None:
         self.elementwise(self.draw.choice(("ADD", "SUB")))
@@ -174,15 +202,38 @@ class Network:
         paddings = np.array([[0, 0], *([self.draw.integer(0, 2), self.draw.integer(0, 1)] for _ in range(3))], np.int32)
         to = tuple(size + int(sum(extra)) for size, extra in zip(shape, paddings, strict=True))
         if np.prod(to) <= 2000:
-            self.model.op("PAD", [x, self.model.constant(paddings)], [self.made(to, scale, zero)])
+            op, operands = "PAD", [x, self.model.constant(paddings)]
+            if self.draw.chance(0.4):
+                value = zero if self.draw.chance(0.5) else self.draw.zero_point()
+                operands.append(self.model.constant(np.array([value], np.int8), scale=scale, zero_point=zero))
+                op = "PADV2"
+            self.model.op(op, operands, [self.made(to, scale, zero)])
 
     def logistic(self) -> None:
         x, shape, _, _ = self.pick()
         self.model.op("LOGISTIC", [x], [self.made(shape, 1 / 256, -128)])
 
-    def relu6(self) -> None:
+    def rectify(self) -> None:
         x, shape, scale, zero = self.pick()
-        self.model.op("RELU6", [x], [self.made(shape, scale, zero)])
+        same = self.draw.chance(0.5)
+        ends = (scale, zero) if same else (scale * self.draw.log_uniform(0.5, 2), self.draw.output_zero_point())
+        self.model.op(self.draw.choice(("RELU", "RELU6")), [x], [self.made(shape, *ends)])
+
+    def softmax(self) -> None:
+        x, shape, _, _ = self.pick()
+        self.model.op("SOFTMAX", [x], [self.made(shape, 1 / 256, -128)], beta=1.0)
+
+    def dimensions(self) -> None:
+        x, shape, scale, zero = self.pick()
+        if self.draw.chance(0.5) and len(shape) < 5:
+            axis = self.draw.integer(1, len(shape))
+            y = self.made((*shape[:axis], 1, *shape[axis:]), scale, zero)
+            self.model.op("EXPAND_DIMS", [x, self.model.constant(np.array(axis, np.int32))], [y])
+        elif 1 in shape[1:]:
+            axis = shape.index(1, 1)
+            self.model.op(
+                "SQUEEZE", [x], [self.made(shape[:axis] + shape[axis + 1 :], scale, zero)], squeeze_dims=[axis]
+            )
 
     def mean(self) -> None:
         x, shape, scale, _ = self.pick(4)
@@ -194,6 +245,16 @@ class Network:
         x, shape, scale, _ = self.pick()
         y = self.made(shape, scale * self.draw.log_uniform(0.5, 2), self.draw.zero_point())
         self.model.op("QUANTIZE", [x], [y])
+
+    def dequantize(self) -> None:
+        """To reals, and back to other codes."""
+        x, shape, scale, _ = self.pick()
+        reals = self.model.tensor(shape, dtype="float32")
+        self.model.op("DEQUANTIZE", [x], [reals])
+        if self.draw.chance(0.2):
+            self.model.as_output(reals)
+        y = self.made(shape, scale * self.draw.log_uniform(0.5, 2), self.draw.zero_point())
+        self.model.op("QUANTIZE", [reals], [y])
 
     def transpose_conv(self) -> None:
         x, shape, scale, _ = self.pick(4)
@@ -245,7 +306,15 @@ class Network:
         """A tensor comes back in the next inference, in place of itself."""
         x, shape, scale, zero = self.pick()
         handle = self.model.tensor((), dtype="resource")
-        self.model.op("VAR_HANDLE", [], [handle], container="", shared_name=f"variable_{handle}")
+        named = {"container": "", "shared_name": f"variable_{handle}"}
+        if self.draw.chance(0.4):
+            first = self.model.subgraph()
+            self.model.op("CALL_ONCE", [], [], init_subgraph_index=len(self.model._further))
+            initial = first.constant(self.draw.codes(shape, zero), scale=scale, zero_point=zero)
+            target = first.tensor((), dtype="resource")
+            first.op("VAR_HANDLE", [], [target], **named)
+            first.op("ASSIGN_VARIABLE", [target, initial], [])
+        self.model.op("VAR_HANDLE", [], [handle], **named)
         self.model.op("READ_VARIABLE", [handle], [self.made(shape, scale, zero)])
         self.model.op("ASSIGN_VARIABLE", [handle, x], [])
 
@@ -352,10 +421,11 @@ class Network:
         self.model.op("CAST", [index], [self.made(shape[:3], 0.1, 0)])
 
     def finish(self) -> None:
-        """The last tensor is an output; so are some others, computed ones or an input."""
-        computed = self.tensors[len(self.inputs) :]
-        outputs = [computed[-1][0]]
-        outputs += [t[0] for t in computed[:-1] if self.draw.chance(0.15)][:3]
+        """The last tensor is an output; so are most of those that nothing reads, some others, and perhaps an input."""
+        computed = [t[0] for t in self.tensors[len(self.inputs) :]]
+        read = {index for op in self.model._ops for index in op.inputs}
+        outputs = [computed[-1]]
+        outputs += [index for index in computed[:-1] if self.draw.chance(0.15 if index in read else 0.7)]
         if self.draw.chance(0.1):
             outputs.append(self.tensors[0][0])
         for index in outputs:
@@ -383,3 +453,9 @@ def test_the_networks_reuse_memory_in_every_way() -> None:
     assert any(p.arena_bytes < sum(s.bytes for s in p.arena) // 2 for p in plans)
     assert any(len(p.arena) < len(p.layers) for p in plans)
     assert all(p.arena_bytes >= p.arena_lower_bound for p in plans)
+
+
+def test_the_networks_have_every_op_and_type_of_weights() -> None:
+    graphs = [network_case(number).graph() for number in range(150)]
+    assert {op.name for graph in graphs for op in graph.ops} == set(LOWERINGS) - {"NEG"}  # which is refused
+    assert {t.dtype for graph in graphs for t in graph.tensors if t.data is not None} >= {"int8", "int4", "int32"}
