@@ -22,7 +22,7 @@ from pipeline.vectors import Vectors
 from tests.kernels.batch import Case, tflm_outputs
 from tests.kernels.test_published_models import every_layer_an_output
 
-_ARRAY = re.compile(r"^_Alignas\(8\) const (\w+) (\w+)\[(\d+)\] = \{\n(.*?)\n\};$", re.MULTILINE | re.DOTALL)
+_ARRAY = re.compile(r"^_Alignas\(\d\) const (\w+) (\w+)\[(\d+)\] = \{\n(.*?)\n\};$", re.MULTILINE | re.DOTALL)
 _DTYPES = {"int8_t": "int8", "int16_t": "int16", "int32_t": "int32"}
 
 

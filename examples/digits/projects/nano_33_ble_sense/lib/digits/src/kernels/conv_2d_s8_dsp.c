@@ -28,7 +28,7 @@ struct tile {
   const uint32_t *columns;
   uint32_t skip; /* groups of four codes in the first turn of the inner loop that do not exist, 0..3 */
   const uint32_t *columns_end;
-  int32_t output_step; /* from one pixel to the next */
+  int32_t output_step; /* from one pixel to the next; the first pixel is written last */
   int32_t doubled_zero;
   const int8_t *weights_end; /* at least one pair behind their start */
   const int32_t *bias;
@@ -70,15 +70,17 @@ struct tile {
   "smmlar " t ", " t ", " multiplier ", r12\n"       \
   "ssat " t ", #8, " t "\n"
 
-/* A channel of three pixels: to r0, r0 + step and r0 + 2 * step. lr is the step, free before `step` loads it. */
-#define CHANNEL(requantize, acc0, acc1, acc2, multiplier, code, free, step) \
-  requantize(acc0, free, multiplier, code)                                  \
-  "strb " free ", [r0]\n" step                                              \
-  requantize(acc1, acc0, multiplier, code)                                  \
-  "strb " acc0 ", [r0, lr]\n"                                               \
-  requantize(acc2, acc1, multiplier, code)                                  \
-  "strb " acc1 ", [r0, lr, lsl #1]\n"
-#define FIRST(requantize) CHANNEL(requantize, "r2", "r4", "r6", "r8", "r10", "lr", "ldr lr, [sp, #12]\n")
+/* A channel of three pixels, the first one last: to r0, which moves on to the next channel, and to r0 + step and
+ * r0 + 2 * step. t is free; `load` loads the step to r6, which may hold acc2. */
+#define CHANNEL(requantize, acc0, acc1, acc2, multiplier, code, t, load) \
+  requantize(acc1, t, multiplier, code)                                  \
+  requantize(acc2, acc1, multiplier, code)                               \
+  load                                                                   \
+  "strb " t ", [r0, r6]\n"                                               \
+  "strb " acc1 ", [r0, r6, lsl #1]\n"                                    \
+  requantize(acc0, acc1, multiplier, code)                               \
+  "strb " acc1 ", [r0], #1\n"
+#define FIRST(requantize) CHANNEL(requantize, "r2", "r4", "r6", "r8", "r10", "lr", "ldr r6, [sp, #12]\n")
 #define SECOND(requantize) CHANNEL(requantize, "r3", "r5", "r7", "r9", "r11", "r2", "")
 
 /* r0: columns, then output; r1: weights; r2..r7: sums of (pixel 0, channel 0), (0, 1), (1, 0), ..
@@ -114,26 +116,23 @@ __attribute__((naked, noinline)) static void run_tile(__attribute__((unused)) co
       "ldrd r8, r9, [r12], #8\n"
       "ldrb r11, [lr], #1\n"
       "strd r12, lr, [sp, #28]\n"
-      "ldr r12, [sp, #40]\n"
+      "ldrd r0, r12, [sp, #36]\n"
       "and r10, r11, #15\n"
       "add r10, r10, r12\n"
       "add r11, r12, r11, lsr #4\n"
-      "ldr r0, [sp, #36]\n"
-      "add lr, r0, #2\n"
-      "str lr, [sp, #36]\n"
       "ldr r12, [sp, #16]\n"
       "cmp r10, #0\n"
       "blt 5f\n"
       "lsl r12, r12, r10\n"
       FIRST(REQUANTIZE)
       "3:\n"
-      "add r0, r0, #1\n"
       "ldr r12, [sp, #16]\n"
       "cmp r11, #0\n"
       "blt 6f\n"
       "lsl r12, r12, r11\n"
       SECOND(REQUANTIZE)
       "4:\n"
+      "str r0, [sp, #36]\n"
       "ldr r12, [sp, #20]\n"
       "cmp r1, r12\n"
       "bne 1b\n"
@@ -156,7 +155,7 @@ __attribute__((naked, noinline)) static void run_tile(__attribute__((unused)) co
 static void run_tile(const struct tile *tile, const int8_t *weights) {
   for (int32_t pair = 0; weights < tile->weights_end; ++pair) {
     for (int32_t channel = 2 * pair; channel < 2 * pair + 2; ++channel) {
-      for (int32_t pixel = 0; pixel < PIXELS; ++pixel) {
+      for (int32_t pixel = PIXELS - 1; pixel >= 0; --pixel) {
         const int8_t *w = weights + 4 * (channel & 1);
         int32_t acc = tile->bias[channel];
         for (const uint32_t *x = tile->columns + 2 * pixel; x < tile->columns_end; x += STRIDE) {
@@ -178,7 +177,7 @@ static void run_tile(const struct tile *tile, const int8_t *weights) {
 
 /* The last of an odd number of channels. */
 static void run_last_channel(const struct tile *tile, const int8_t *weights, int32_t channel) {
-  for (int32_t pixel = 0; pixel < PIXELS; ++pixel) {
+  for (int32_t pixel = PIXELS - 1; pixel >= 0; --pixel) {
     const int8_t *w = weights;
     int32_t acc = tile->bias[channel];
     for (const uint32_t *x = tile->columns + 2 * pixel; x < tile->columns_end; x += STRIDE) {
@@ -224,6 +223,10 @@ static uint32_t *expand(const int8_t *codes, int32_t groups, uint32_t *column) {
   return column;
 }
 
+static int32_t limited(int32_t value, int32_t high) {
+  return value < 0 ? 0 : (value > high ? high : value);
+}
+
 __attribute__((noinline)) static uint32_t *fill(int32_t code, int32_t groups, uint32_t *column) {
   const uint32_t twice = (uint32_t)(2 * (code + 128)) * 0x10001u;
   for (; groups > 0; --groups) {
@@ -234,51 +237,42 @@ __attribute__((noinline)) static uint32_t *fill(int32_t code, int32_t groups, ui
   return column;
 }
 
-/* Where a window lies on the input: its first row and column, and the filter columns left of, in and right of it. */
-struct place {
-  const int8_t *input; /* of the sample */
-  int32_t y;
-  int32_t x;
-  int32_t before;
-  int32_t inside;
-  int32_t after;
-};
-
-static struct place place_of(const struct tflash_conv_2d_s8_dsp_params *p, const int8_t *input, int32_t pixel) {
-  struct place place;
-  const int32_t row = pixel / p->output_width;
-  const int32_t sample = row / p->output_height;
-  place.input = input + sample * p->input_height * p->input_width * p->input_channels;
-  place.y = (row - sample * p->output_height) * p->stride_height - p->pad_top;
-  place.x = (pixel - row * p->output_width) * p->stride_width - p->pad_left;
-  const int32_t end = p->input_width - place.x;
-  const int32_t limit = end < p->filter_width ? end : p->filter_width;
-  place.before = place.x < 0 ? -place.x : 0;
-  place.before = place.before < p->filter_width ? place.before : p->filter_width;
-  place.inside = limit > place.before ? limit - place.before : 0;
-  place.after = p->filter_width - place.before - place.inside;
-  return place;
-}
-
-/* A window where every piece of a row is whole groups. */
-static void gather_groups(const struct tflash_conv_2d_s8_dsp_params *p, const struct place *place, uint32_t *column) {
-  const int32_t channels = p->input_channels;
-  for (int32_t y = place->y; y < place->y + p->filter_height; ++y) {
-    if (y < 0 || y >= p->input_height) {
-      column = fill(p->pad_code, p->filter_width * channels >> 2, column);
-    } else {
-      const int8_t *row = place->input + (y * p->input_width + place->x + place->before) * channels;
-      column = fill(p->pad_code, place->before * channels >> 2, column);
-      column = expand(row, place->inside * channels >> 2, column);
-      column = fill(p->pad_code, place->after * channels >> 2, column);
-    }
+/* `count` codes, at least one, of each of some rows, one after the other. */
+static int8_t *copy(int8_t *to, const int8_t *from, int32_t count, int32_t rows, int32_t input_row) {
+#ifdef TFLASH_DSP_ASM
+  uint32_t word;
+  int32_t left;
+  __asm volatile(
+      "1:\n"
+      "lsrs %[left], %[count], #2\n"
+      "beq 3f\n"
+      "2:\n"
+      "ldr %[word], [%[from]], #4\n"
+      "str %[word], [%[to]], #4\n"
+      "subs %[left], %[left], #1\n"
+      "bne 2b\n"
+      "3:\n"
+      "ands %[left], %[count], #3\n"
+      "beq 5f\n"
+      "4:\n"
+      "ldrb %[word], [%[from]], #1\n"
+      "strb %[word], [%[to]], #1\n"
+      "subs %[left], %[left], #1\n"
+      "bne 4b\n"
+      "5:\n"
+      "add %[from], %[from], %[skip]\n"
+      "subs %[rows], %[rows], #1\n"
+      "bne 1b"
+      : [word] "=&r"(word), [left] "=&r"(left), [to] "+r"(to), [from] "+r"(from), [rows] "+r"(rows)
+      : [count] "r"(count), [skip] "r"(input_row - count)
+      : "cc", "memory");
+#else
+  for (; rows > 0; --rows) {
+    memcpy(to, from, (size_t)count);
+    to += count;
+    from += rows > 1 ? input_row : 0;
   }
-}
-
-static int8_t *copy(int8_t *to, const int8_t *from, int32_t count) {
-  for (; count > 0; --count) {
-    *to++ = *from++;
-  }
+#endif
   return to;
 }
 
@@ -289,48 +283,74 @@ __attribute__((noinline)) static int8_t *repeat(int8_t *to, int32_t code, int32_
   return to;
 }
 
-/* A window as int8 codes. */
-static void gather_codes(const struct tflash_conv_2d_s8_dsp_params *p, const struct place *place, int8_t *codes) {
+/* Where the next window lies: its first row and column on a sample, and those behind the last one's. */
+struct window {
+  const int8_t *sample;
+  int32_t y;
+  int32_t x;
+  int32_t y_end;
+  int32_t x_end;
+};
+
+/* The window's codes into a column: at once where the pieces of its rows are whole groups, else by way of int8 codes. */
+__attribute__((noinline)) static void gather(const struct tflash_conv_2d_s8_dsp_params *p,
+                                             const struct window *window, int8_t *codes, uint32_t *column) {
   const int32_t channels = p->input_channels;
-  for (int32_t y = place->y; y < place->y + p->filter_height; ++y) {
-    if (y < 0 || y >= p->input_height) {
-      codes = repeat(codes, p->pad_code, p->filter_width * channels);
+  const int32_t width = p->filter_width * channels;
+  const int32_t input_row = p->input_width * channels;
+  const int32_t x = window->x * channels;
+  int32_t rows = p->filter_height;
+  int32_t y = window->y;
+  const int32_t excess = x + width - input_row;
+  if (x >= 0 && excess <= 0 && y >= 0 && y + rows <= p->input_height) {
+    const int8_t *row = window->sample + y * input_row + x;
+    if ((width & 3) != 0) {
+      (void)copy(codes, row, width, rows, input_row);
+      (void)expand(codes, (rows * width + 3) >> 2, column);
     } else {
-      const int8_t *row = place->input + (y * p->input_width + place->x + place->before) * channels;
-      codes = repeat(codes, p->pad_code, place->before * channels);
-      codes = copy(codes, row, place->inside * channels);
-      codes = repeat(codes, p->pad_code, place->after * channels);
+      for (; rows > 0; --rows) {
+        column = expand(row, width >> 2, column);
+        row += input_row;
+      }
     }
+    return;
+  }
+  const int32_t before = limited(-x, width);
+  const int32_t after = limited(excess, width);
+  const int32_t in_groups = ((before | after | width) & 3) == 0;
+  int8_t *to = codes;
+  for (; rows > 0; --rows) {
+    const int32_t is_inside = y >= 0 && y < p->input_height;
+    const int32_t head = is_inside ? before : width;
+    const int32_t tail = is_inside ? after : 0;
+    const int32_t inside = width - head - tail;
+    const int8_t *const row = window->sample + (inside > 0 ? y * input_row + x + before : 0);
+    if (in_groups) {
+      column = fill(p->pad_code, head >> 2, column);
+      column = expand(row, inside >> 2, column);
+      column = fill(p->pad_code, tail >> 2, column);
+    } else {
+      to = repeat(to, p->pad_code, head);
+      to = inside > 0 ? copy(to, row, inside, 1, 0) : to;
+      to = repeat(to, p->pad_code, tail);
+    }
+    ++y;
+  }
+  if (!in_groups) {
+    (void)expand(codes, (p->filter_height * width + 3) >> 2, column);
   }
 }
 
-/* The window of an output pixel into a column. */
-static void gather(const struct tflash_conv_2d_s8_dsp_params *p, const int8_t *input, int32_t pixel, int8_t *codes,
-                   uint32_t *column) {
-  const struct place place = place_of(p, input, pixel);
-  const int32_t outside = (place.before | place.after) != 0;
-  const int32_t row_codes = p->filter_width * p->input_channels;
-  const int32_t groups = (p->filter_height * row_codes + 3) >> 2;
-  if ((p->input_channels & 3) == 0 || (!outside && (row_codes & 3) == 0)) {
-    gather_groups(p, &place, column);
-    return;
-  }
-  if (!outside && place.y >= 0 && place.y + p->filter_height < p->input_height) {
-    /* All inside, and another row below: whole words, each row over the excess of the one before. */
-    const int32_t input_row = p->input_width * p->input_channels;
-    const int8_t *row = place.input + place.y * input_row + place.x * p->input_channels;
-    int8_t *to = codes;
-    for (int32_t left = p->filter_height; left > 0; --left) {
-      for (int32_t i = 0; i < row_codes; i += 4) {
-        tflash_store_word(to + i, tflash_load_word(row + i));
-      }
-      to += row_codes;
-      row += input_row;
+static void advance(const struct tflash_conv_2d_s8_dsp_params *p, struct window *window) {
+  window->x += p->stride_width;
+  if (window->x == window->x_end) {
+    window->x = -p->pad_left;
+    window->y += p->stride_height;
+    if (window->y == window->y_end) {
+      window->y = -p->pad_top;
+      window->sample += p->input_height * p->input_width * p->input_channels;
     }
-  } else {
-    gather_codes(p, &place, codes);
   }
-  (void)expand(codes, groups, column);
 }
 
 void tflash_conv_2d_s8_dsp(const struct tflash_conv_2d_s8_dsp_params *p, const int8_t *input, int8_t *output) {
@@ -342,13 +362,17 @@ void tflash_conv_2d_s8_dsp(const struct tflash_conv_2d_s8_dsp_params *p, const i
   int8_t *codes = (int8_t *)(columns + STRIDE * groups);
   /* 1 x 1 at a stride of 1: a window is a pixel of the input. */
   const int32_t dense = depth == p->input_channels && (depth & 3) == 0 && p->stride_height * p->stride_width == 1;
-  /* Three pixels at a time, the last three overlapping those before; of one or two pixels each thrice. */
-  const int32_t step = pixels >= PIXELS ? PIXELS : 1;
+  struct window window = {
+      .sample = input,
+      .y = -p->pad_top,
+      .x = -p->pad_left,
+      .y_end = p->output_height * p->stride_height - p->pad_top,
+      .x_end = p->output_width * p->stride_width - p->pad_left,
+  };
   struct tile tile = {
       .columns = columns,
       .columns_end = columns + STRIDE * groups,
       .skip = (uint32_t)-groups & 3u,
-      .output_step = step == PIXELS ? channels : 0,
       .doubled_zero = p->doubled_zero,
       .weights_end = p->weights + (channels >> 1) * groups * 8,
       .bias = p->bias,
@@ -356,24 +380,36 @@ void tflash_conv_2d_s8_dsp(const struct tflash_conv_2d_s8_dsp_params *p, const i
       .codes = p->codes,
       .code_base = p->code_base,
   };
-  for (int32_t done = 0; done < pixels; done += step) {
-    const int32_t first = done + step <= pixels ? done : pixels - step;
-    for (int32_t i = 0; i < PIXELS; ++i) {
-      const int32_t pixel = first + (step == PIXELS ? i : 0);
-      uint32_t *column = columns + 2 * i;
-      if (dense) {
-        (void)expand(input + pixel * depth, groups, column);
-      } else {
-        gather(p, input, pixel, codes, column);
-      }
+  int32_t count = PIXELS;
+  for (int32_t left = pixels; left > 0; left -= count) {
+    /* The last two go backwards into a tile that still has the one before them; a last one, or where there are only
+     * two, goes where the other pixels of the tile are overwritten by it. */
+    int32_t slot = 0;
+    int32_t slot_step = 1;
+    if (left < PIXELS) {
+      count = left == 2 && pixels > 2 ? 2 : 1;
+      slot = count - 1;
+      slot_step = -1;
     }
-    tile.output = output + first * channels;
+    tile.output_step = count == 1 ? 0 : slot_step * channels;
+    tile.output = output + slot * channels;
+    for (int32_t i = 0; i < count; ++i) {
+      if (dense) {
+        (void)expand(input, groups, columns + 2 * slot);
+        input += depth;
+      } else {
+        gather(p, &window, codes, columns + 2 * slot);
+        advance(p, &window);
+      }
+      slot += slot_step;
+    }
     if (channels > 1) {
       run_tile(&tile, p->weights);
     }
     if ((channels & 1) != 0) {
       run_last_channel(&tile, p->weights + (channels - 1) * groups * 4, channels - 1);
     }
+    output += count * channels;
   }
-  tflash_clamp_codes(output, pixels * channels, p->activation_min, p->activation_max);
+  tflash_clamp_codes(output - pixels * channels, pixels * channels, p->activation_min, p->activation_max);
 }

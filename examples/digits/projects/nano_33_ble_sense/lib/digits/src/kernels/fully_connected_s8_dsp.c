@@ -55,38 +55,14 @@ struct quads {
   OUTPUT("r6", "r11")                \
   OUTPUT("r7", "r12")
 
-/* tflash_requantize_twice of twice acc. r0: output, r8: multipliers, r9: codes, r10, r11: their steps,
- * r12: doubled_zero. */
-#define REQUANTIZE(acc)                   \
-  "ldr r2, [r8]\n"                        \
-  "add r8, r8, r10\n"                     \
-  "ldrsb r3, [r9]\n"                      \
-  "add r9, r9, r11\n"                     \
-  "lsl " acc ", " acc ", #1\n"            \
-  "cmp r3, #0\n"                          \
-  "blt 3f\n"                              \
-  "lsl lr, r12, r3\n"                     \
-  "add lr, lr, " acc ", asr #31\n"        \
-  "smmlar lr, " acc ", r2, lr\n"          \
-  "asr lr, lr, r3\n"                      \
-  "ssat lr, #8, lr, asr #1\n"             \
-  "b 4f\n"                                \
-  "3:\n"                                  \
-  "mvn r3, r3\n"                          \
-  "lsl " acc ", " acc ", r3\n"            \
-  "asr lr, r12, #1\n"                     \
-  "smmlar lr, " acc ", r2, lr\n"          \
-  "ssat lr, #8, lr\n"                     \
-  "4:\n"                                  \
-  "strb lr, [r0], #1\n"
-
 /* r0: input, r1: weights, r2: turns, r4..r7: sums. On the stack lies the struct, with the address to enter the inner
- * loop at instead of skip. */
+ * loop at instead of skip, and behind it room for the sums, which are requantized one by one (tflash_requantize_twice of
+ * twice the sum): lr walks over them, r0: output, r6: multipliers, r7: codes, r10, r11: their steps, r12: doubled_zero. */
 __attribute__((naked, noinline)) static void run_quads(__attribute__((unused)) const struct quads *quads,
                                                        __attribute__((unused)) const int8_t *weights) {
   __asm(
       "push {r4-r11, lr}\n"
-      "sub sp, sp, #44\n"
+      "sub sp, sp, #60\n"
       "ldm r0, {r2-r12}\n"
       "adr r0, 2f\n"
       "mov lr, #80\n"
@@ -106,24 +82,46 @@ __attribute__((naked, noinline)) static void run_quads(__attribute__((unused)) c
       GROUP GROUP GROUP GROUP
       "subs r2, r2, #1\n"
       "bne 2b\n"
-      "ldr r8, [sp, #16]\n"
-      "ldr r9, [sp, #20]\n"
+      "add lr, sp, #44\n"
+      "stm lr, {r4-r7}\n"
+      "ldrd r6, r7, [sp, #16]\n"
       "ldr r0, [sp, #24]\n"
       "ldr r12, [sp, #32]\n"
       "ldrd r10, r11, [sp, #36]\n"
-      REQUANTIZE("r4")
-      REQUANTIZE("r5")
-      REQUANTIZE("r6")
-      REQUANTIZE("r7")
-      "str r8, [sp, #16]\n"
-      "str r9, [sp, #20]\n"
+      "add r8, sp, #60\n"
+      "3:\n"
+      "ldr r4, [lr], #4\n"
+      "ldr r2, [r6]\n"
+      "add r6, r10\n"
+      "ldrsb r3, [r7]\n"
+      "add r7, r11\n"
+      "lsls r4, r4, #1\n"
+      "cmp r3, #0\n"
+      "blt 5f\n"
+      "lsl r5, r12, r3\n"
+      "add r5, r5, r4, asr #31\n"
+      "smmlar r5, r4, r2, r5\n"
+      "asrs r5, r3\n"
+      "ssat r5, #8, r5, asr #1\n"
+      "4:\n"
+      "strb r5, [r0], #1\n"
+      "cmp lr, r8\n"
+      "bne 3b\n"
+      "strd r6, r7, [sp, #16]\n"
       "str r0, [sp, #24]\n"
       "ldr r2, [sp, #28]\n"
       "subs r2, r2, #1\n"
       "str r2, [sp, #28]\n"
       "bne 1b\n"
-      "add sp, sp, #44\n"
-      "pop {r4-r11, pc}\n");
+      "add sp, sp, #60\n"
+      "pop {r4-r11, pc}\n"
+      "5:\n"
+      "mvns r3, r3\n"
+      "lsls r4, r3\n"
+      "asr r5, r12, #1\n"
+      "smmlar r5, r4, r2, r5\n"
+      "ssat r5, #8, r5\n"
+      "b 4b\n");
 }
 
 #else
