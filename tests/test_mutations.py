@@ -231,7 +231,7 @@ def test_a_wrong_bit_that_changes_nothing_passes(tmp_path: Path) -> None:
     proof = prove(model.build(), "half_dead", "native", 3, tmp_path)
     bench = set_up(proof)
     constants = bench.text(bench.constants)
-    dead, alive = (mutations.Mutation("half_dead_0_weights", element, 6, (weights,)) for element in (0, 4))
+    dead, alive = (mutations.Mutation("half_dead_t1_weights", element, 6, (weights,)) for element in (0, 4))
     contents = [mutations.in_tflite(proof.content, mutation) for mutation in (dead, alive)]
     assert first_places(proof, contents) == [None, (0, 0)]
     verdicts = [bench.verdict({bench.constants: mutations.in_c(constants, mutation)}) for mutation in (dead, alive)]
@@ -242,7 +242,7 @@ def test_a_wrong_bit_that_changes_nothing_passes(tmp_path: Path) -> None:
 
 
 # The most significant bit of a weight that two layers share.
-FLIPPED = mutations.Mutation("small_net_2_weights", 9, 7, (15, 19))
+FLIPPED = mutations.Mutation("small_net_t3_weights", 9, 7, (15, 19))
 
 
 @pytest.fixture(scope="module")
@@ -308,7 +308,7 @@ def test_a_maximum_pool_in_place_of_an_average_pool_is_caught(bench: Bench, plac
 def test_the_weights_of_two_layers_swapped_are_caught(bench: Bench, places: Places) -> None:
     path = f"{bench.source}/small_net.c"
     text = bench.text(path)
-    first, second = "= small_net_2_weights,", "= small_net_3_weights,"
+    first, second = "= small_net_t3_weights,", "= small_net_t4_weights,"
     # Layer 4 has the weights of layer 2 as well: only the first two mentions change places.
     assert text.index(first) < text.index(second) < text.rindex(first)
     swapped = text.replace(second, "= other,").replace(first, second, 1).replace("= other,", first)
@@ -440,7 +440,7 @@ def test_the_command_ends_with_1_and_names_the_layer(
 ) -> None:
     content = small_net()
     (tmp_path / "small_net.tflite").write_bytes(content)
-    wrong = mutations.Mutation("small_net_8_weights", 5, 7, (tflite.parse(content, Path("x")).ops[8].inputs[1],))
+    wrong = mutations.Mutation("small_net_t9_weights", 5, 7, (tflite.parse(content, Path("x")).ops[8].inputs[1],))
     render = project.render
 
     def with_a_wrong_bit(export: Export, target: Board, out: Path) -> Project:

@@ -202,7 +202,7 @@ def test_the_first_values_are_those_of_the_file() -> None:
     code = files["stateful.c"].decode()
     init = code[code.index("int stateful_init(void) {") :]
     init = init[: init.index("}")]
-    assert "memcpy(arena + " in init and "stateful_state_0, 4u); /* before */" in init
+    assert "memcpy(arena + " in init and "stateful_before_initial, 4u); /* before */" in init
     assert ", 0, 60u); /* memory */" in init and ", 5, 4u); /* hidden */" in init and ", 0, 8u); /* cell */" in init
     assert "{\n    5, 60, -70, 127,\n}" in files["stateful_constants.c"].decode()
     assert "gives all state its initial value. */\nint stateful_init(void);" in files["stateful_model.h"].decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -66,7 +67,12 @@ def header_name(name: str) -> str:
 
 def comment_text(text: str, limit: int = 60) -> str:
     """Text from a model file, made harmless inside a C comment."""
-    return re.sub(r"[^A-Za-z0-9_./:;,+-]", "_", text)[-limit:].replace("*/", "__").replace("//", "/_")
+    return re.sub(r"[^A-Za-z0-9_./:;,+ -]", "_", text)[-limit:].replace("//", "/_")
+
+
+def tensor_text(name: str) -> str:
+    """A tensor's name inside a C comment; where a converter put together those of several ops, the last."""
+    return comment_text(name.split(";")[-1])
 
 
 def c_string(text: str, limit: int = 60) -> str:
@@ -83,6 +89,28 @@ def c_float(value: float) -> str:
     return f"{text}f"
 
 
+def c_name(text: str, limit: int = 32) -> str:
+    """What a tensor's name says of its layer, as a part of a C name: lower case, maybe nothing.
+
+    A converter writes model/layer/Op, or several of them with semicolons between; ops have names in CamelCase.
+    """
+    path = text.split(";")[-1].split("/")
+    path = path[1:] if path[0].endswith("PartitionedCall") else path
+    layer = list(itertools.takewhile(lambda part: not part[:1].isupper(), path))
+    return re.sub(r"[^a-z0-9]+", "_", layer[-1].lower() if layer else "")[:limit].strip("_")
+
+
+def step_names(graph: Graph, steps: Sequence[Step]) -> tuple[str, ...]:
+    """A C name for each step, from that of its output tensor, else of its op; no two are the same."""
+    names: dict[str, None] = {}
+    for step in steps:
+        op = c_name(step.op.name.lower())
+        layer = (c_name(graph.tensor(step.outputs[0]).name) if step.outputs else "") or op
+        numbered = (f"{layer}_{op}_{number}" for number in itertools.count(2))
+        names[next(n for n in itertools.chain((layer, f"{layer}_{op}"), numbered) if n not in names)] = None
+    return tuple(names)
+
+
 class _Constants:
     """The arrays of flash, each distinct content once."""
 
@@ -95,8 +123,12 @@ class _Constants:
     def add(self, name: str, data: Array, is_weight: bool) -> str:
         flat = np.ascontiguousarray(data).reshape(-1)
         key = str(flat.dtype), flat.tobytes()
-        symbol = self._names.setdefault(key, f"{self.prefix}_{name}")
-        self.arrays.setdefault(symbol, flat)
+        if key not in self._names:
+            wanted = f"{self.prefix}_{name}"
+            symbols = itertools.chain((wanted,), (f"{wanted}_{number}" for number in itertools.count(2)))
+            self._names[key] = next(symbol for symbol in symbols if symbol not in self.arrays)
+            self.arrays[self._names[key]] = flat
+        symbol = self._names[key]
         if is_weight:
             self.weights.add(symbol)
         return symbol
@@ -118,8 +150,9 @@ class _Emitter:
         self.symbol = model_symbol(graph.name)
         self.header_name = header_name(graph.name)
         self.constants = _Constants(graph.name)
-        self.calls: list[str] = []
-        self.params: list[str] = []
+        self.names = step_names(graph, plan.steps)
+        self.functions: list[str] = []  # one a step
+        self.calls: list[str] = []  # of them, in order
         self.layers = 0
 
     def sources(self) -> Sources:
@@ -146,43 +179,46 @@ class _Emitter:
     # One step
 
     def step(self, number: int, step: Step) -> None:
-        op = step.op
-        shown = [self.graph.tensor(i) for i in (*step.inputs[:1], *step.outputs[:1])]
-        shapes = " -> ".join("x".join(map(str, tensor.shape)) or "1" for tensor in shown)
-        what = f", {shapes}: {comment_text(shown[-1].name)}" if shown else ""
-        self.calls.append(f"  /* op {op.index}, {comment_text(op.name)}{what} */")
         if step.is_alias:
-            self.calls.append(f"  /* {'the same bytes, ' if step.outputs else ''}nothing to do */")
+            what = "the same bytes" if step.outputs else "nothing to do"
+            self.calls.append(f"  /* {self.title(step)}: {what} */")
         else:
-            self.call(number, step)
+            self.functions.append(self.function(number, step))
+            self.calls.append(f"  run_{self.names[number]}();")
         for index in step.outputs:
-            self.calls.append(
-                f"  TFLASH_LAYER({self.layers}, {self.pointer(index)}, {self.graph.tensor(index).bytes}u);"
-            )
+            size = self.graph.tensor(index).bytes
+            self.calls.append(f"  TFLASH_LAYER({self.layers}, {self.pointer(index)}, {size}u);")
             self.layers += 1
 
-    def call(self, number: int, step: Step) -> None:
-        refs = {
-            c.role: self.constants.add(f"{step.op.index}_{c.role}", _checked(c), c.is_weight) for c in step.constants
-        }
-        fields = "\n".join(f"    .{name} = {self.value(number, value, refs)}," for name, value in step.params.items())
-        params = f"params_{number}"
-        self.params.append(f"static const struct tflash_{step.kernel}_params {params} = {{\n{fields}\n}};\n")
-        arguments = [f"&{params}"]
+    def title(self, step: Step) -> str:
+        ends = [self.graph.tensor(i) for i in (*step.inputs[:1], *step.outputs[:1])]
+        shapes = " -> ".join("x".join(map(str, tensor.shape)) or "1" for tensor in ends)
+        return ", ".join(filter(None, (f"op {step.op.index}", comment_text(step.op.name), shapes)))
+
+    def function(self, number: int, step: Step) -> str:
+        """The C function that runs a step."""
+        name = self.names[number]
+        refs = {c.role: self.constants.add(f"{name}_{c.role}", _checked(c), c.is_weight) for c in step.constants}
+        arguments, lines = ["&params"], [f"  static const struct tflash_{step.kernel}_params params = {{"]
+        lines += [f"      .{field} = {self.value(number, value, refs)}," for field, value in step.params.items()]
+        lines += ["  };"]
         if step.input_array:
             pointers = ", ".join(self.pointer(i) for i in step.inputs)
-            self.calls.append(f"  const void *const inputs_{number}[] = {{{pointers}}};")
-            arguments.append(f"inputs_{number}")
+            lines.append(f"  static const void *const sources[] = {{{pointers}}};")
+            arguments.append("sources")
         else:
             arguments += [self.typed_pointer(i, "const ") for i in step.inputs]
         arguments += [self.state_pointer(state) for state in step.state]
         if step.output_array:
             pointers = ", ".join(self.pointer(i) for i in step.outputs)
-            self.calls.append(f"  void *const outputs_{number}[] = {{{pointers}}};")
-            arguments.append(f"outputs_{number}")
+            lines.append(f"  static void *const targets[] = {{{pointers}}};")
+            arguments.append("targets")
         else:
             arguments += [self.typed_pointer(i, "") for i in step.outputs]
-        self.calls.append(f"  tflash_{step.kernel}({', '.join(arguments)});")
+        lines.append(_call(f"tflash_{step.kernel}", arguments))
+        body = "\n".join(lines)
+        shown = f": {tensor_text(self.graph.tensor(step.outputs[0]).name)}" if step.outputs else ""
+        return f"/* {self.title(step)}{shown} */\nstatic void run_{name}(void) {{\n{body}\n}}\n"
 
     def value(self, number: int, value: ParamValue, refs: Mapping[str, str]) -> str:
         if value is None:
@@ -205,29 +241,29 @@ class _Emitter:
             if source.data is None or source.dtype not in C_TYPES:
                 raise UnsupportedError(f"tensor {index} ({tensor.name}): a constant of {tensor.dtype}.")
             data = source.data.astype(np.uint8) if source.dtype == "bool" else source.data
-            return self.constants.add(f"tensor_{source.index}", data, is_weight=True)
+            return self.constants.add(f"{c_name(source.name) or source.index}_value", data, is_weight=True)
         return f"arena + {self.plan.home[index]}"
 
     def typed_pointer(self, index: int, qualifier: str) -> str:
         if index in self.plan.constant:
             return self.pointer(index)
-        return f"({qualifier}{c_type(self.graph.tensor(index))} *)(void *)({self.pointer(index)})"
+        return _cast(f"{qualifier}{c_type(self.graph.tensor(index))}", self.pointer(index))
 
     def state_pointer(self, state: State) -> str:
         offset, _ = self.plan.state[state.key]
-        return f"({C_TYPES[str(state.initial.dtype)]} *)(void *)(arena + {offset})"
+        return _cast(C_TYPES[str(state.initial.dtype)], f"arena + {offset}")
 
     def reset(self) -> list[str]:
         """C statements that give all state its initial value."""
         lines = []
-        for number, (offset, state) in enumerate(self.plan.state.values()):
+        for offset, state in self.plan.state.values():
             content = state.initial.tobytes()
             if content == content[:1] * len(content):
                 source = f"memset(arena + {offset}, {content[0]}, {len(content)}u)"
             else:
-                constant = self.constants.add(f"state_{number}", state.initial, is_weight=False)
+                constant = self.constants.add(f"{c_name(state.name)}_initial", state.initial, is_weight=False)
                 source = f"memcpy(arena + {offset}, {constant}, {len(content)}u)"
-            lines.append(f"  {source}; /* {comment_text(state.name)} */\n")
+            lines.append(f"  {source}; /* {tensor_text(state.name)} */\n")
         return lines
 
     # Files
@@ -272,7 +308,7 @@ class _Emitter:
     def code(self, kernels: Sequence[str], inputs: Sequence[str], outputs: Sequence[str], reset: Sequence[str]) -> str:
         upper = self.name.upper()
         kernel_includes = "".join(f'#include "kernels/{k}.h"\n' for k in kernels)
-        body = "\n".join(self.calls)
+        functions, body = "\n".join(self.functions), "\n".join(self.calls)
         string_include = "#include <string.h>\n\n" if reset else ""
         return f"""{self.banner()}#include "{self.header_name}"
 
@@ -281,7 +317,7 @@ class _Emitter:
 {self.plan_table()}
 static _Alignas(16) uint8_t arena[{upper}_ARENA_BYTES];
 
-{chr(10).join(self.params)}
+{functions}
 int {self.name}_init(void) {{
 {"".join(reset)}  return TFLASH_OK;
 }}
@@ -302,7 +338,10 @@ static uint32_t arena_used_bytes(void) {{
 const struct tflash_model {self.symbol} = {{
     .name = "{self.name}",
     .runtime = "aot",
-    .sha256 = {{{sha256_bytes(self.graph.sha256)}}},
+    .sha256 = {{
+        {sha256_bytes(self.graph.sha256[:32])},
+        {sha256_bytes(self.graph.sha256[32:])},
+    }},
     .arena_bytes = {upper}_ARENA_BYTES,
     .layer_count = {self.layers},
     .input_count = {len(inputs)},
@@ -334,7 +373,10 @@ const struct tflash_model {self.symbol} = {{
     def constants_code(self) -> str:
         parts = [f'{self.banner()}#include "{self.name}_constants.h"\n']
         for name, array in self.constants.arrays.items():
-            parts.append(f"_Alignas(8) const {_array_type(array)} {name}[{array.size}] = {{\n{c_values(array)}\n}};\n")
+            alignment = max(4, array.itemsize)  # kernels load bytes a word at a time
+            parts.append(
+                f"_Alignas({alignment}) const {_array_type(array)} {name}[{array.size}] = {{\n{c_values(array)}\n}};\n"
+            )
         return "\n".join(parts)
 
     def banner(self) -> str:
@@ -344,16 +386,27 @@ const struct tflash_model {self.symbol} = {{
         )
 
     def plan_table(self) -> str:
-        last = len(self.plan.steps) - 1
+        ops = [step.op.index for step in self.plan.steps] or [0]
         rows = "\n".join(
-            f" * {slot.offset:>8} {slot.bytes:>8}  {max(slot.first, 0):>4}..{min(slot.last, last):<4}"
-            f" {comment_text(slot.name)}"
+            f" * {slot.offset:>8} {slot.bytes:>8}  {ops[max(slot.first, 0)]:>4}..{ops[min(slot.last, len(ops) - 1)]:<4}"
+            f" {tensor_text(slot.name)}"
             for slot in sorted(self.plan.slots, key=lambda s: (s.first, s.offset))
         )
         return (
             f"/* The arena: {self.plan.arena_bytes} bytes; {self.plan.lower_bound} are in use at once at the least.\n"
-            f" *   offset    bytes  in use by steps\n{rows} */"
+            f" *   offset    bytes  in use by ops\n{rows} */"
         )
+
+
+def _call(function: str, arguments: Sequence[str]) -> str:
+    line = f"  {function}({', '.join(arguments)});"
+    return line if len(line) <= 120 else f"  {function}(\n      " + ",\n      ".join(arguments) + ");"
+
+
+def _cast(c_type: str, pointer: str) -> str:
+    """The arena is bytes; wider elements are aligned there, which the compiler cannot know."""
+    through = "" if c_type.split()[-1] in ("int8_t", "uint8_t") else "(void *)"
+    return f"({c_type} *){through}({pointer})"
 
 
 def kernel_files(kernels: Sequence[str]) -> dict[str, bytes]:
@@ -375,7 +428,7 @@ def kernel_files(kernels: Sequence[str]) -> dict[str, bytes]:
 def tensor_macros(prefix: str, tensor: Tensor) -> list[str]:
     """#defines that describe a model input or output."""
     lines = [
-        f"/* {comment_text(tensor.name)}: {tensor.dtype} [{', '.join(map(str, tensor.shape))}] */",
+        f"/* {tensor_text(tensor.name)}: {tensor.dtype} [{', '.join(map(str, tensor.shape))}] */",
         f"#define {prefix}_ELEMENTS {tensor.elements}u",
         f"#define {prefix}_BYTES {tensor.bytes}u",
     ]

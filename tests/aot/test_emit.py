@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from pipeline import aot, tflite
-from pipeline.aot.emit import c_float, c_integer, c_string, comment_text, model_symbol
+from pipeline.aot.emit import c_float, c_integer, c_name, c_string, comment_text, model_symbol, step_names
+from pipeline.aot.lower import lower
 from tests.kernels.batch import HOST, Case, check
 from tests.tflite_builder import TfliteBuilder
 
@@ -65,7 +66,8 @@ def test_no_tensor_name_reaches_the_compiler(name: str, tmp_path: Path) -> None:
         "INPUT",
         "arena",
         "inputs",
-        "params_0",
+        "params",
+        "run_t1",
     ],
 )
 def test_any_file_name_gives_a_library_that_compiles(stem: str, tmp_path: Path) -> None:
@@ -102,6 +104,44 @@ def test_equal_constants_are_stored_once() -> None:
     assert aot.export(model.graph()).weights_bytes == 16
 
 
+@pytest.mark.parametrize(
+    ("tensor", "name"),
+    [
+        ("functional_1/activation/Relu;functional_1/conv2d_4/Conv2D;functional_1/conv2d/Conv2D1", "conv2d"),
+        ("functional_1/depthwise_conv2d/BiasAdd/ReadVariableOp/resource1", "depthwise_conv2d"),
+        ("StatefulPartitionedCall/sequential/dense/MatMul", "dense"),
+        ("StatefulPartitionedCall:0", ""),
+        ("Identity", ""),
+        ("tfl.quantize", "tfl_quantize"),
+        ("*/ int main() {", "int_main"),
+        ("\u0130\u00df\u202e", ""),
+    ],
+)
+def test_a_tensor_is_called_in_c_what_its_layer_is_called(tensor: str, name: str) -> None:
+    assert c_name(tensor) == name
+
+
+def test_steps_with_the_same_name_are_told_apart() -> None:
+    model = TfliteBuilder()
+    x = model.input((1, 4), scale=0.1)
+    for op, output in (("RELU", "m/a/Relu"), ("RELU6", "m/a/Relu6"), ("RELU", "m/a/Relu_1"), ("TANH", "Identity")):
+        y = model.output((1, 4), scale=0.1 if op != "TANH" else 1 / 128, name=output)
+        model.op(op, [x], [y])
+    assert step_names(model.graph(), lower(model.graph())) == ("a", "a_relu6", "a_relu", "tanh")
+
+
+def test_different_constants_have_different_names_whatever_the_tensors_are_called(tmp_path: Path) -> None:
+    model = TfliteBuilder()
+    x = model.input((1, 4), scale=0.1)
+    for value in (1, 2):
+        y = model.output((1, 4), scale=0.2, name="same")
+        model.op("ADD", [x, model.constant(np.array([value], np.int8), scale=0.1, name="same")], [y])
+    files = dict(aot.export(model.graph()).files)
+    assert b" model_same_value[1] = {" in files["model_constants.c"]
+    assert b" model_same_value_2[1] = {" in files["model_constants.c"]
+    compile_all(files, tmp_path, "gcc", "-std=c11", "-Wall", "-Wextra", "-Werror")
+
+
 @pytest.mark.golden
 def test_outputs_may_be_inputs_constants_intermediates_and_each_other(tmp_path: Path) -> None:
     model = TfliteBuilder()
@@ -133,7 +173,7 @@ def test_the_smallest_integer_has_no_literal_of_its_own() -> None:
 
 
 def test_text_of_a_model_is_made_harmless() -> None:
-    assert comment_text("*/ x /* //") == "_/_x_/__/_"
+    assert comment_text("*/ x /* //") == "_/ x /_ /_"
     assert c_string('a"\\b') == '"a__b"'
     assert model_symbol("kws_ref_model") == "kws_ref_model"
     assert model_symbol("kws") == "kws_model"
