@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-#define DIGITS_ARENA_BYTES 1536u
+#define DIGITS_ARENA_BYTES 1088u
 
 /* serving_default_image:0: int8 [1, 8, 8, 1] */
 #define DIGITS_INPUT_0_ELEMENTS 64u
