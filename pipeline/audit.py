@@ -1,9 +1,9 @@
-"""The audit before everything else: is this a fully quantized int8 model that can run from start to end?
+"""The audit before everything else: is this a fully quantized model that can run from start to end?
 
 Converters leave float ops inside a model, or write a float model, without an error. So every tensor and op is looked
 at, for every runtime.
 
-int16 may be state, and SVDF's weights of time.
+Codes are int8, or int16 with weights of int8 ("int16x8"); a runtime says which ops it has for which.
 May be float32 or uint8: a model input that only QUANTIZE reads, and a model output that DEQUANTIZE or QUANTIZE makes.
 """
 
@@ -17,7 +17,8 @@ from pipeline.tflite import Graph, Op, Tensor
 
 _CONTROL_FLOW = frozenset({"IF", "WHILE", "CALL", "STABLEHLO_WHILE"})
 _FLOATS = frozenset({"float32", "float16", "float64", "bfloat16"})
-_PLAIN = frozenset({"int8", "int4", "int32", "int64", "bool"})  # bool and plain integers: indices, sizes, masks
+_CODES = frozenset({"int8", "int16"})
+_PLAIN = _CODES | {"int4", "int32", "int64", "bool"}  # bool and plain integers: indices, sizes, masks
 
 _FULL_INTEGER = (
     "convert with full-integer quantization: a recipe with `quantize`, or converter.optimizations, "
@@ -26,10 +27,10 @@ _FULL_INTEGER = (
 
 
 def require_int8(graph: Graph) -> None:
-    """Refuse what is not a static int8 model in one piece.
+    """Refuse what is not a static model of int8 or int16 codes in one piece.
 
     Raises:  ModelError: a float or hybrid model, or one without ops. UnsupportedError: a sound model with custom ops,
-             control flow, unresolved shapes, int16 activations, or a dtype that no runtime has.
+             control flow, unresolved shapes, or a dtype that no runtime has.
     """
     if not graph.ops:
         raise ModelError(f"{graph.path}: the model has no ops: nothing to run.", hint="convert the model again.")
@@ -102,13 +103,11 @@ def _require_quantized(graph: Graph) -> None:
             if index < 0 or index in edges or graph.tensor(index).dtype in _PLAIN or _is_state(op, graph.tensor(index)):
                 continue
             raise _dtype_error(graph, op, graph.tensor(index))
-    if not any(graph.tensor(index).dtype == "int8" for op in graph.ops for index in (*op.inputs, *op.outputs)):
-        raise ModelError(f"{graph.path}: no op works on int8.", hint=_FULL_INTEGER)
+    if not any(graph.tensor(index).dtype in _CODES for op in graph.ops for index in (*op.inputs, *op.outputs)):
+        raise ModelError(f"{graph.path}: no op works on int8 or int16.", hint=_FULL_INTEGER)
 
 
 def _is_state(op: Op, tensor: Tensor) -> bool:
-    if tensor.dtype == "int16":
-        return tensor.is_variable or (op.name == "SVDF" and tensor.is_constant)
     return tensor.dtype == "resource" and op.name in VARIABLE_OPS
 
 
@@ -135,7 +134,7 @@ def _edges(graph: Graph) -> set[int]:
 def _float_error(graph: Graph, floats: list[tuple[Op, Tensor]]) -> ModelError:
     op, tensor = floats[0]
     ops = sorted({op.index for op, _ in floats})
-    computed_int8 = any(graph.tensor(index).dtype == "int8" for op in graph.ops for index in op.outputs)
+    computed = {graph.tensor(index).dtype for op in graph.ops for index in op.outputs} & _CODES
     int8_weights = any(
         index >= 0 and graph.tensor(index).is_constant and graph.tensor(index).dtype in ("int8", "int4")
         for index in (index for op in graph.ops for index in op.inputs)
@@ -146,9 +145,10 @@ def _float_error(graph: Graph, floats: list[tuple[Op, Tensor]]) -> ModelError:
             f"{graph.path}: its variables are float. First {where}.",
             hint="set converter._experimental_variable_quantization = True as well, which makes them int8.",
         )
-    if computed_int8:
+    if computed:
         return ModelError(
-            f"{graph.path}: a hybrid model: int8, but {len(ops)} of {len(graph.ops)} ops on float. First {where}.",
+            f"{graph.path}: a hybrid model: {min(computed, key=len)}, but {len(ops)} of {len(graph.ops)} ops on float. "
+            f"First {where}.",
             hint="replace that layer by one that TFLite quantizes, or move it out of the model; then "
             "convert with target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8].",
         )
@@ -165,11 +165,6 @@ def _float_error(graph: Graph, floats: list[tuple[Op, Tensor]]) -> ModelError:
 
 
 def _dtype_error(graph: Graph, op: Op, tensor: Tensor) -> UnsupportedError:
-    if tensor.dtype == "int16":
-        return UnsupportedError(
-            f"{graph.path}: {op.where()} works on int16 activations (int16x8): {_name(tensor)}; int8 is supported.",
-            hint="convert with tf.lite.OpsSet.TFLITE_BUILTINS_INT8.",
-        )
     if tensor.dtype == "uint8":
         return UnsupportedError(
             f"{graph.path}: {op.where()} works on uint8: {_name(tensor)}; uint8 models of TensorFlow 1 are not "

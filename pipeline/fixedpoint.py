@@ -74,6 +74,27 @@ def requantize(value: int, multiplier: Multiplier) -> int:
     return rounding_shift(high_product(shifted, multiplier.mantissa), right)
 
 
+def upper_half(mantissa: int) -> int:
+    """The 16 bits that some kernels keep of a mantissa: round(mantissa / 2**16), at most 2**15 - 1.
+
+    Source:  TFLite DownScaleInt32ToInt16Multiplier, tensorflow/lite/kernels/internal/common.h.
+    """
+    return min((mantissa + (1 << 15)) >> 16, (1 << 15) - 1)
+
+
+def requantize_wide(value: int, multiplier: Multiplier) -> int:
+    """TFLite's MultiplyByQuantizedMultiplier of an int64: one rounding, ties upward, and 16 bits of the mantissa.
+
+    Args:    value: within +-2**47. multiplier: with a shift of at most 7.
+    Raises:  ValueError: one of them is not; TFLite's result is then undefined.
+    Source:  tensorflow/lite/kernels/internal/common.cc.
+    """
+    if abs(value) > 1 << 47 or multiplier.shift > 7:
+        raise ValueError(f"{value} shifted left by {multiplier.shift}; +-2**47 and 7 are the most")
+    right = 15 - multiplier.shift
+    return (value * upper_half(multiplier.mantissa) + (1 << (right - 1))) >> right
+
+
 def activation_range(
     activation: str, scale: float, zero_point: int, low: int = -128, high: int = 127
 ) -> tuple[int, int]:

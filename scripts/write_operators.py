@@ -21,7 +21,7 @@ HEAD = """\
 Written by `scripts/write_operators.py` from the lowerings in `pipeline/aot/ops/`. Each of these ops gives TFLM's bytes,
 or is refused with its number and the reason; what TFLM has no kernel for is refused here as well. Kernels that end in
 `_dsp` (Armv7E-M, and Armv8-M with DSP) or `_mve` (Helium) are faster ones with the same bytes, those
-that end in `_w4` are for int4 weights.
+that end in `_w4` are for int4 weights, and those with `s16` for int16 codes (with weights of int8).
 
 | op | types | kernel | |
 |---|---|---|---|
@@ -35,12 +35,12 @@ TYPES = {
     "CALL_ONCE": "-",
     "CAST": "int8, int16, int32, bool -> the same",
     "CONCATENATION": "int8, int16, int32, int64, float32, bool",
-    "CONV_2D": "int8; weights int8 or int4",
-    "DEPTHWISE_CONV_2D": "int8; weights int8 or int4",
+    "CONV_2D": "int8, int16; weights int8, with int8 also int4",
+    "DEPTHWISE_CONV_2D": "int8, int16; weights int8, with int8 also int4",
     "DEPTH_TO_SPACE": "int8, float32",
     "DEQUANTIZE": "int8, uint8, int16 -> float32",
     "EXPAND_DIMS": "int8, int16, float32",
-    "FULLY_CONNECTED": "int8; weights int8 or int4",
+    "FULLY_CONNECTED": "int8, int16; weights int8, with int8 also int4",
     "GATHER": "int8, float32; indices int32",
     "NEG": "-",
     "PACK": "int8, int16, int32, int64, float32",
@@ -48,6 +48,7 @@ TYPES = {
     "READ_VARIABLE": "int8, int16, int32, int64",
     "RESHAPE": "int8, uint8, int16, int32, int64, float32, bool",
     "SLICE": "int8, int16, int32, float32, bool",
+    "SOFTMAX": "int8, int16",
     "SPACE_TO_BATCH_ND": "int8, float32",
     "SPACE_TO_DEPTH": "int8, float32",
     "SPLIT": "int8, int16, int32, float32",

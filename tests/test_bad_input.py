@@ -2,7 +2,7 @@
 
 bad input                                       exit  tested in
 missing, empty, truncated, random-bytes model   2     test_cli (all commands), here (run)
-float, hybrid, custom op, int16x8, unsupported  2     test_cli, here (run); by op: test_audit, tests/aot/ops
+float, hybrid, custom op, unsupported op        2     test_cli, here (run); by op: test_audit, tests/aot/ops
 float QUANTIZE or DEQUANTIZE at the edge        0     here, test_audit
 dynamic shape                                   2     here, test_tflite
 too large for the board: flash, RAM             1     here; what only the linker notices: test_build

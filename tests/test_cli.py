@@ -54,14 +54,6 @@ def custom_model() -> TfliteBuilder:
     return model
 
 
-def int16_model() -> TfliteBuilder:
-    model = TfliteBuilder()
-    x, y = model.input((1, 4), dtype="int16", scale=0.5), model.output((1, 3), dtype="int16", scale=0.5)
-    weights = model.constant(np.ones((3, 4), np.int8), scale=0.1)
-    model.op("FULLY_CONNECTED", [x, weights, -1], [y], version=7)
-    return model
-
-
 def unsupported_model() -> TfliteBuilder:
     model = TfliteBuilder()
     x, y = model.input((1, 4), scale=0.5), model.output((1, 4), scale=0.5)
@@ -82,7 +74,6 @@ UNSUITABLE: dict[str, tuple[Callable[[], TfliteBuilder], str]] = {
     "float": (float_model, "float"),
     "hybrid": (hybrid_model, "float"),
     "custom": (custom_model, "my_op"),
-    "int16x8": (int16_model, "int16"),
     "unsupported": (unsupported_model, "SEGMENT_SUM"),
 }
 

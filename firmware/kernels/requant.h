@@ -33,6 +33,14 @@ static inline int32_t tflash_requantize(int32_t value, int32_t multiplier, int32
   return tflash_rounding_shift(tflash_high_product(value, multiplier), -shift);
 }
 
+/* value * real multiplier for int64, with the upper 16 bits of the multiplier and one rounding, ties upward; shift in
+ * -31..7. The compiler that chose the multiplier proves that |value| is below 2^47 and the result fits int32.
+ * Bit-exact with: TFLM's MultiplyByQuantizedMultiplier of an int64. */
+static inline int32_t tflash_requantize_wide(int64_t value, int32_t upper_half, int32_t shift) {
+  const int32_t right = 15 - shift;
+  return (int32_t)((value * upper_half + (INT64_C(1) << (right - 1))) >> right);
+}
+
 static inline int32_t tflash_clamp(int32_t value, int32_t low, int32_t high) {
   return value < low ? low : (value > high ? high : value);
 }

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from pipeline import fixedpoint
 from pipeline.aot.steps import refuse
 from pipeline.errors import UnsupportedError
@@ -24,10 +26,13 @@ def checked_multiplier(op: Op, real: float) -> Multiplier:
 
 
 def fused_range(op: Op, output: Tensor) -> tuple[int, int]:
-    """The smallest and largest code of an int8 output under the op's fused activation."""
+    """The smallest and largest code of an output under the op's fused activation."""
     activation = op.options.get("fused_activation_function", "NONE")
     try:
-        return fixedpoint.activation_range(str(activation), output.scale, output.zero_point)
+        limits = np.iinfo(output.dtype)
+        return fixedpoint.activation_range(
+            str(activation), output.scale, output.zero_point, int(limits.min), int(limits.max)
+        )
     except ValueError as error:
         raise refuse(op, f"{error}.") from error
 
@@ -49,6 +54,22 @@ def prove_no_overflow(
         if shifted > INT32_MAX:
             raise _overflow(op, f"the accumulator of channel {channel}, shifted left, can reach {shifted:,}")
         result = fixedpoint.requantize(int(magnitude), multiplier) + abs(output_zero_point)
+        if result > INT32_MAX:
+            raise _overflow(op, f"the requantized value of channel {channel} can reach {result:,}")
+
+
+def prove_no_wide_overflow(op: Op, magnitudes: Sequence[int], multipliers: Sequence[Multiplier]) -> None:
+    """`prove_no_overflow` for int64 accumulators that `fixedpoint.requantize_wide` makes int32 codes of.
+
+    Raises:  UnsupportedError: naming the first channel that can leave the range for which that is defined.
+    """
+    for channel, magnitude in enumerate(magnitudes):
+        try:
+            result = fixedpoint.requantize_wide(int(magnitude), multipliers[channel if len(multipliers) > 1 else 0])
+        except ValueError as error:
+            raise refuse(
+                op, f"the accumulator of channel {channel} can reach {error}.", "check this layer's quantization."
+            ) from error
         if result > INT32_MAX:
             raise _overflow(op, f"the requantized value of channel {channel} can reach {result:,}")
 

@@ -81,7 +81,8 @@ class Step:
     state:     what it reads and writes in memory of its own, passed as pointers, in order.
     params:    field name -> value, in the struct's order. float is written as the shortest exact float32.
     scratch_bytes: scratch memory in the arena, aligned to 8, during this step only.
-    in_place:  index into `inputs` of an input whose memory the output may take over when it dies here, or None.
+    in_place:  index into `inputs` of an input that the output may overlap when it dies here, beginning where it does.
+    lead_bytes: or how many bytes it has to begin before the first input to overlap it then (aot/ops/overlap.py).
     input_array, output_array: the inputs or the outputs are passed as one array of pointers.
     """
 
@@ -94,6 +95,7 @@ class Step:
     constants: tuple[Constant, ...] = ()
     scratch_bytes: int = 0
     in_place: int | None = None
+    lead_bytes: int | None = None
     state: tuple[State, ...] = ()
     input_array: bool = False
     output_array: bool = False
@@ -138,6 +140,24 @@ def quantized_output(graph: Graph, op: Op, position: int = 0, dtype: str = "int8
     if position >= len(op.outputs):
         raise refuse(op, f"output {position} is missing.")
     return _per_tensor(op, graph.tensor(op.outputs[position]), f"output {position}", dtype)
+
+
+def code_type(graph: Graph, op: Op, position: int = 0) -> str:
+    """The type of codes of an op that has kernels for both: "int16" where its input is of that type, else "int8".
+
+    Raises:  UnsupportedError: int16 codes have a zero point other than 0.
+    """
+    read = op.inputs[position] if position < len(op.inputs) else -1
+    if read < 0 or graph.tensor(read).dtype != "int16":
+        return "int8"
+    for tensor in (graph.tensor(index) for index in (*op.inputs, *op.outputs) if index >= 0):
+        if tensor.dtype == "int16" and tensor.zero_point != 0:
+            raise refuse(
+                op,
+                f"{tensor.name} is int16 with zero point {tensor.zero_point}; TFLite's int16 has 0.",
+                "convert the model again.",
+            )
+    return "int16"
 
 
 def same_size(op: Op, source: Tensor, output: Tensor) -> None:

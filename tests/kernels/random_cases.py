@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
 from pipeline.model import Array
 from tests.tflite_builder import TfliteBuilder
@@ -17,10 +18,17 @@ ACTIVATIONS = ("NONE", "NONE", "RELU", "RELU6", "RELU_N1_TO_1")
 
 
 class Draw:
-    """Random choices that depend on a name and a number only."""
+    """Random choices that depend on a name and a number only, for ops on int8 or int16 codes."""
 
-    def __init__(self, name: str, number: int) -> None:
+    def __init__(self, name: str, number: int, dtype: str = "int8") -> None:
         self.rng = np.random.default_rng((zlib.crc32(name.encode()), number))
+        self.dtype = dtype
+        self.low, self.high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+        self.label = f"{name.lower()}_{number}{'' if dtype == 'int8' else f'_{dtype}'}"
+
+    def quantized(self, scale: float, zero_point: int = 0) -> dict[str, Any]:
+        """How a tensor of codes is quantized: int16 codes are finer steps of the range that int8 codes have."""
+        return {"dtype": self.dtype, "scale": scale * 128 / (self.high + 1), "zero_point": zero_point}
 
     def integer(self, low: int, high: int) -> int:
         """low..high, both included."""
@@ -36,33 +44,36 @@ class Draw:
         return float(math.exp(self.rng.uniform(math.log(low), math.log(high))))
 
     def zero_point(self) -> int:
-        return self.choice((-128, 127, 0, self.integer(-128, 127), self.integer(-128, 127), self.integer(-20, 20)))
+        """That of int16 codes is 0."""
+        zero = self.choice((-128, 127, 0, self.integer(-128, 127), self.integer(-128, 127), self.integer(-20, 20)))
+        return zero if self.dtype == "int8" else 0
 
     def output_zero_point(self) -> int:
         """Mostly one that leaves room above for what an activation lets through."""
-        return self.zero_point() if self.chance(0.25) else self.integer(-128, 40)
+        zero = self.zero_point() if self.chance(0.25) else self.integer(-128, 40)
+        return zero if self.dtype == "int8" else 0
 
     def activation(self) -> str:
         return str(self.choice(ACTIVATIONS))
 
     def codes(self, shape: Sequence[int], zero_point: int = 0) -> Array:
-        """int8: uniform, only the ends of the range, near the zero point, edge codes, or one value throughout."""
-        style = self.integer(0, 5)
+        """Uniform, only the ends of the range, near the zero point, edge codes, or one value throughout."""
+        style, low, high = self.integer(0, 5), self.low, self.high
         if style <= 1:
-            values = self.rng.integers(-128, 128, shape)
+            values = self.rng.integers(low, high + 1, shape)
         elif style == 2:
-            values = self.rng.choice([-128, 127], shape)
+            values = self.rng.choice([low, high], shape)
         elif style == 3:
             values = zero_point + self.rng.integers(-6, 7, shape)
         elif style == 4:
-            values = self.rng.choice([-128, -127, -1, 0, 1, 126, 127, zero_point], shape)
+            values = self.rng.choice([low, low + 1, -1, 0, 1, high - 1, high, zero_point], shape)
         else:
-            values = np.full(shape, self.choice((-128, 127, zero_point)))
-        return np.clip(values, -128, 127).astype(np.int8)
+            values = np.full(shape, self.choice((low, high, zero_point)))
+        return np.clip(values, low, high).astype(self.dtype)
 
     def samples(self, inputs: Sequence[tuple[Sequence[int], int]], count: int = 4) -> tuple[tuple[Array, ...], ...]:
         """Samples for inputs given as (shape, zero point); the first is uniform, which finds most."""
-        first = tuple(self.rng.integers(-128, 128, shape).astype(np.int8) for shape, _ in inputs)
+        first = tuple(self.rng.integers(self.low, self.high + 1, shape).astype(self.dtype) for shape, _ in inputs)
         return (first, *(tuple(self.codes(shape, zero) for shape, zero in inputs) for _ in range(count - 1)))
 
 
@@ -77,6 +88,20 @@ class Layer:
     weight_scales: Array
     output_scale: float
     weight_type: str = "int8"
+    options: Mapping[str, int] = field(default_factory=dict)  # of the op
+
+    def as_int16(self, may_be_narrow: bool) -> Layer:
+        """The same layer on int16 codes, 256 for one: with a bias of int64, or of int32 where no sum overflows."""
+        bias = np.zeros(1, np.int64) if self.bias is None else self.bias.astype(np.int64) * 256
+        largest = 32768 * np.abs(self.weights.astype(np.int64)).sum() + np.abs(bias).max()
+        real = float(np.max(self.weight_scales)) * self.input_scale / self.output_scale
+        narrow = may_be_narrow and largest * max(2 * real, 1) < 1 << 31
+        return replace(
+            self,
+            bias=None if self.bias is None else bias.astype(np.int32 if narrow else np.int64),
+            bias_scales=self.bias_scales / np.float32(256),
+            options={"quantized_bias_type": schema.TensorType.INT32 if narrow else schema.TensorType.INT64},
+        )
 
     def as_int4(self, scales: int | None = None) -> Layer:
         """The same layer with weights of -8..7, real values about as large, and so many of the scales."""
@@ -98,8 +123,11 @@ class Layer:
         return [x, weights, *bias]
 
 
-def layer(draw: Draw, weights_shape: tuple[int, ...], channel_axis: int) -> Layer:
-    """A random layer. Its real multipliers are ordinary, exact powers of two (ties!), above 1, huge, or tiny."""
+def layer(draw: Draw, weights_shape: tuple[int, ...], channel_axis: int, *, narrow_sums: bool = True) -> Layer:
+    """A random layer. Its real multipliers are ordinary, exact powers of two (ties!), above 1, huge, or tiny.
+
+    narrow_sums: with int16 codes, sums may be int32.
+    """
     channels = weights_shape[channel_axis]
     depth = math.prod(weights_shape) // channels
     style = draw.choice(("ordinary", "ordinary", "ordinary", "ties", "ties", "above 1", "huge", "tiny"))
@@ -116,6 +144,8 @@ def layer(draw: Draw, weights_shape: tuple[int, ...], channel_axis: int) -> Laye
         "huge": draw.log_uniform(8.0, 40_000.0) / depth,
         "tiny": draw.log_uniform(2.0**-34, 2.0**-23),
     }.get(style, draw.log_uniform(6, 80) / spread)
+    if draw.dtype == "int16":
+        real = min(real, 100.0)  # of which TFLM makes a shift to the left by 7, the most it takes
     input_scale, output_scale = draw.log_uniform(1e-4, 1.0), draw.log_uniform(0.01, 0.15)
     if style == "ties":
         input_scale, output_scale, real = (2.0 ** round(math.log2(v)) for v in (input_scale, output_scale, real))
@@ -123,7 +153,7 @@ def layer(draw: Draw, weights_shape: tuple[int, ...], channel_axis: int) -> Laye
     per_channel = channels > 1 and draw.chance(0.6)
     steps = 2.0 ** draw.rng.integers(-1, 2, channels) if style == "ties" else draw.rng.uniform(0.3, 1.0, channels)
     scales = (weight_scale * (steps if per_channel else np.ones(1))).astype(np.float32)
-    return Layer(
+    made = Layer(
         weights=weights.astype(np.int8),
         bias=None if draw.chance(0.2) else bias,
         bias_scales=(np.float32(input_scale) * scales).astype(np.float32),
@@ -131,6 +161,7 @@ def layer(draw: Draw, weights_shape: tuple[int, ...], channel_axis: int) -> Laye
         weight_scales=scales,
         output_scale=output_scale,
     )
+    return made if draw.dtype == "int8" else made.as_int16(narrow_sums and draw.chance(0.4))
 
 
 def window_positions(

@@ -11,9 +11,11 @@ from tests.kernels.random_cases import Draw, layer
 from tests.tflite_builder import TfliteBuilder
 
 
-def fully_connected_case(number: int, int4: bool = False) -> Case:
-    draw = Draw("FULLY_CONNECTED", number)
+def fully_connected_case(number: int, int4: bool = False, dtype: str = "int8") -> Case:
+    draw = Draw("FULLY_CONNECTED", number, dtype)
     outputs, depth = draw.integer(1, 24), draw.choice((1, draw.integer(2, 40), draw.integer(41, 400)))
+    if dtype == "int16" and draw.chance(0.2):
+        depth = draw.integer(505, 1100)  # more than an int32 can sum up
     leading = draw.choice(((1,), (1,), (draw.integer(1, 4),), (2, draw.integer(1, 3))))
     random = layer(draw, (outputs, depth), 0)
     input_zero, output_zero = draw.zero_point(), draw.output_zero_point()
@@ -24,13 +26,14 @@ def fully_connected_case(number: int, int4: bool = False) -> Case:
     shape = (*leading, depth)
     if not keep and leading == (1,) and depth % 2 == 0:
         shape = (1, 2, depth // 2)
-    x = model.input(shape, scale=random.input_scale, zero_point=input_zero)
+    x = model.input(shape, **draw.quantized(random.input_scale, input_zero))
     operands = (random.as_int4(scales=1) if int4 else random).operands(model, x)
-    y = model.output((*leading, outputs), scale=random.output_scale, zero_point=output_zero)
-    model.op("FULLY_CONNECTED", operands, [y], keep_num_dims=keep, fused_activation_function=draw.activation())
-    return Case(
-        f"fully_connected_{number}{'_int4' if int4 else ''}", model.build(), draw.samples([(shape, input_zero)])
+    y = model.output((*leading, outputs), **draw.quantized(random.output_scale, output_zero))
+    activation = draw.activation()
+    model.op(
+        "FULLY_CONNECTED", operands, [y], keep_num_dims=keep, fused_activation_function=activation, **random.options
     )
+    return Case(f"{draw.label}{'_int4' if int4 else ''}", model.build(), draw.samples([(shape, input_zero)]))
 
 
 @pytest.mark.golden
@@ -43,3 +46,9 @@ def test_fully_connected_gives_the_bytes_of_tflm(target: Target, tmp_path: Path)
 @pytest.mark.parametrize("target", TARGETS)
 def test_fully_connected_with_int4_weights_gives_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
     check([fully_connected_case(number, int4=True) for number in range(case_count(20))], target, tmp_path)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("target", TARGETS)
+def test_fully_connected_of_int16_gives_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
+    check([fully_connected_case(number, dtype="int16") for number in range(case_count(20))], target, tmp_path)

@@ -38,6 +38,21 @@ def softmax_case(number: int) -> Case:
     return Case(f"softmax_{number}", content, draw.samples([(shape, zero)]))
 
 
+def wide_softmax_case(number: int) -> Case:
+    """Of int16 codes."""
+    draw = Draw("SOFTMAX", number, "int16")
+    depth = draw.choice((1, 2, 3, 10, draw.integer(1, 50), draw.integer(50, 2000)))
+    shape = (*(draw.integer(1, 3) for _ in range(draw.integer(0, 3))), depth)
+    scale = draw.choice((draw.log_uniform(1e-10, 0.4), draw.log_uniform(1e-5, 1e-3), 2.0 ** draw.integer(-25, -2)))
+    model = TfliteBuilder()
+    x = model.input(shape, dtype="int16", scale=scale)
+    if draw.chance(0.3):
+        model.as_output(x)
+    y = model.output(shape, dtype="int16", scale=1 / 32768)
+    model.op("SOFTMAX", [x], [y], beta=draw.choice((1.0, 1.0, draw.log_uniform(1.0, 10.0), 2.0)))
+    return Case(draw.label, model.build(), draw.samples([(shape, 0)]))
+
+
 def all_differences_case(number: int) -> Case:
     """Rows of two, with every difference between them."""
     content = softmax_model((256, 2), *scale_and_beta(Draw("SOFTMAX all differences", number)))
@@ -49,6 +64,12 @@ def all_differences_case(number: int) -> Case:
 @pytest.mark.parametrize("target", TARGETS)
 def test_softmax_gives_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
     check([softmax_case(number) for number in range(case_count())], target, tmp_path)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("target", TARGETS)
+def test_softmax_of_int16_gives_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
+    check([wide_softmax_case(number) for number in range(case_count(20))], target, tmp_path)
 
 
 @pytest.mark.golden

@@ -27,8 +27,13 @@ class FullyConnected:
 
 
 def lower_fully_connected(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of the best kernel of VARIANTS or PACKED_VARIANTS. With int4 weights, one scale, as in TFLM."""
-    layer = operands(graph, op, _CHANNEL_AXIS, rank=2, weight_types=("int8", "int4"))
+    """One call of the best kernel of VARIANTS or PACKED_VARIANTS or WIDE_VARIANTS.
+
+    With int4 weights, one scale, as in TFLM.
+    """
+    layer = operands(
+        graph, op, _CHANNEL_AXIS, rank=2, weight_types=("int8", "int4"), wide_bias_types=("int64", "int32")
+    )
     outputs, depth = layer.weights.shape
     if op.options.get("weights_format", 0) != 0:
         raise refuse(op, f"weights in format {op.options['weights_format']}; the aot kernel takes the default one.")
@@ -48,7 +53,7 @@ def lower_fully_connected(graph: Graph, op: Op, core: Core) -> Step:
             f"{list(layer.output.shape)}.",
         )
     return choose(
-        PACKED_VARIANTS if layer.packed else VARIANTS,
+        WIDE_VARIANTS if layer.wide else PACKED_VARIANTS if layer.packed else VARIANTS,
         FullyConnected(op, layer, batches, depth, outputs, _multipliers(op, layer)),
         core,
     )
@@ -76,7 +81,7 @@ def _portable(layer: FullyConnected) -> Step:
     params, constants = requantization(layer.op, layer.operands, _CHANNEL_AXIS, layer.multipliers)
     return Step(
         op=layer.op,
-        kernel="fully_connected_s8",
+        kernel="fully_connected_s16" if layer.operands.wide else "fully_connected_s8",
         reason="",
         inputs=(layer.operands.source.index,),
         outputs=(layer.operands.output.index,),
@@ -150,4 +155,8 @@ PACKED_VARIANTS: tuple[Variant[FullyConnected], ...] = (
         no_obstacle,
         lambda layer: with_packed_weights(_portable(layer)),
     ),
+)
+
+WIDE_VARIANTS: tuple[Variant[FullyConnected], ...] = (
+    Variant("fully_connected_s16", "", "portable C", no_obstacle, _portable),
 )

@@ -14,7 +14,15 @@ import numpy as np
 from pipeline.aot import fixed_functions
 from pipeline.aot.requantization import checked_multiplier
 from pipeline.aot.steps import Constant, Core, Ref, Step, quantized_input, quantized_output, refuse, same_size
-from pipeline.fixedpoint import INT32_MAX, INT32_MIN, Multiplier, quantize_multiplier, requantize, rounding_shift
+from pipeline.fixedpoint import (
+    INT32_MAX,
+    INT32_MIN,
+    Multiplier,
+    quantize_multiplier,
+    requantize,
+    rounding_shift,
+    upper_half,
+)
 from pipeline.model import Array
 from pipeline.tflite import Graph, Op, Tensor
 
@@ -155,9 +163,9 @@ def lower_hard_swish(graph: Graph, op: Op, core: Core) -> Step:
 
     def function(x: int) -> int:
         fine = x << 7
-        preshift = _high_product_16(fine, _upper_half(to_output.mantissa))
+        preshift = _high_product_16(fine, upper_half(to_output.mantissa))
         gate = _int16(fine << max(to_third.shift - 1, 0))
-        gate = _high_product_16(gate, _upper_half(to_third.mantissa))
+        gate = _high_product_16(gate, upper_half(to_third.mantissa))
         gate = _int16(gate * 2) if to_third.shift > 0 else rounding_shift(gate, -to_third.shift)
         gate = (gate + (1 << 15)) >> 1  # from [-1, 1] to [0, 1]
         product = int(gate * preshift / (1 << 15))  # truncated; exact in float64
@@ -230,11 +238,6 @@ def lookup_step(op: Op, source: Tensor, output: Tensor, table: Array, reason: st
 def _rounded(value: float) -> float:
     """To the nearest integer, ties away from zero."""
     return math.copysign(math.floor(abs(value) + 0.5), value)
-
-
-def _upper_half(mantissa: int) -> int:
-    """Source: TFLite DownScaleInt32ToInt16Multiplier, tensorflow/lite/kernels/internal/common.h."""
-    return min((mantissa + (1 << 15)) >> 16, (1 << 15) - 1)
 
 
 def _int16(value: int) -> int:

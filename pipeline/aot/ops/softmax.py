@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-from pipeline.aot.requantization import checked_multiplier
-from pipeline.aot.steps import Core, Step, portable_reason, quantized_input, quantized_output, refuse, same_size
+import math
+
+from pipeline.aot.interpolated_table import interpolated_table
+from pipeline.aot.requantization import checked_multiplier, prove_no_overflow
+from pipeline.aot.steps import (
+    Constant,
+    Core,
+    Ref,
+    Step,
+    code_type,
+    portable_reason,
+    quantized_input,
+    quantized_output,
+    refuse,
+    same_size,
+)
 from pipeline.tflite import Graph, Op
 
 _MAX_DEPTH = 4095  # the sum of exponentials is Q12.19 and each may be 1
+_MAX_WIDE_DEPTH = 65_536  # the sum is Q16.15
+_WIDE_SPAN = 10.0  # exp(-10) is 0
 _INTEGER_BITS = 5  # of the scaled differences, Q5.26
 
 
 def lower_softmax(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of tflash_softmax_s8.
+    """One call of tflash_softmax_s8 or tflash_softmax_s16.
 
     Source:  TFLM's softmax_common.cc, TFLite PreprocessSoftmaxScaling and CalculateInputRadius, quantization_util.cc.
     """
+    if code_type(graph, op) == "int16":
+        return _wide(graph, op, core)
     source, output = quantized_input(graph, op, 0), quantized_output(graph, op)
     same_size(op, source, output)
     if output.scale != 1 / 256 or output.zero_point != -128:
@@ -51,5 +69,38 @@ def lower_softmax(graph: Graph, op: Op, core: Core) -> Step:
             "shift": multiplier.shift,
             "smallest": -radius,
         },
+        in_place=0,
+    )
+
+
+def _wide(graph: Graph, op: Op, core: Core) -> Step:
+    source, output = quantized_input(graph, op, 0, "int16"), quantized_output(graph, op, 0, "int16")
+    same_size(op, source, output)
+    if not abs(output.scale - 1 / 32768) <= 0.001 / 32768:
+        raise refuse(
+            op, f"an output of scale {output.scale:g}; 1/32768 is needed, by TFLM as well.", "convert the model again."
+        )
+    if not source.shape or not 1 <= source.shape[-1] <= _MAX_WIDE_DEPTH:
+        raise refuse(op, f"an input of {list(source.shape)}; a last dimension of 1 to {_MAX_WIDE_DEPTH:,} is needed.")
+    multiplier = checked_multiplier(op, source.scale * float(op.options.get("beta", 0.0)) / (_WIDE_SPAN / 65535))
+    prove_no_overflow(op, [65535], [multiplier], 32767)
+    return Step(
+        op=op,
+        kernel="softmax_s16",
+        reason=portable_reason(core),
+        inputs=(source.index,),
+        outputs=(output.index,),
+        params={
+            "rows": source.elements // source.shape[-1],
+            "depth": source.shape[-1],
+            "multiplier": multiplier.mantissa,
+            "shift": multiplier.shift,
+            "exp_table": Ref("exp_table"),
+            "reciprocal_table": Ref("reciprocal_table"),
+        },
+        constants=(
+            Constant("exp_table", interpolated_table(math.exp, 0, _WIDE_SPAN)),
+            Constant("reciprocal_table", interpolated_table(lambda x: 1 / (1 + x), 1, 1)),
+        ),
         in_place=0,
     )

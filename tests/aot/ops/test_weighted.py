@@ -115,7 +115,7 @@ def test_a_bias_may_be_missing(op: str) -> None:
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("CONV_2D", {"input": ((1, 4, 4, 2), {})}, "input 0 (t0) needs one positive scale, it has 0"),
-    ("CONV_2D", {"input": ((1, 4, 4, 2), {"dtype": "int16", "scale": 0.1})}, "input 0 (t0) is int16"),
+    ("CONV_2D", {"input": ((1, 4, 4, 2), {"dtype": "uint8", "scale": 0.1})}, "input 0 (t0) is uint8"),
     ("CONV_2D", {"input": ((1, 4, 4, 2), {"scale": 0.1, "zero_point": 300})}, "zero point 300, outside int8"),
     ("CONV_2D", {"output": ((1, 4, 4, 2), {"dtype": "float32"})}, "output 0 (t3) is float32"),
     ("CONV_2D", {"output": ((1, 4, 4, 3), {"scale": 0.1})}, "2 filters for 3 output channels"),
