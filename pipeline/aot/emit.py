@@ -92,10 +92,11 @@ def c_float(value: float) -> str:
 def c_name(text: str, limit: int = 32) -> str:
     """What a tensor's name says of its layer, as a part of a C name: lower case, maybe nothing.
 
-    A converter writes model/layer/Op, or several of them with semicolons between; ops have names in CamelCase.
+    A converter writes model/layer/Op, or several of them with semicolons between; most ops have names in CamelCase.
     """
     path = text.split(";")[-1].split("/")
     path = path[1:] if path[0].endswith("PartitionedCall") else path
+    path = path[:-1] if len(path) > 2 else path
     layer = list(itertools.takewhile(lambda part: not part[:1].isupper(), path))
     return re.sub(r"[^a-z0-9]+", "_", layer[-1].lower() if layer else "")[:limit].strip("_")
 

@@ -109,6 +109,7 @@ def test_equal_constants_are_stored_once() -> None:
     [
         ("functional_1/activation/Relu;functional_1/conv2d_4/Conv2D;functional_1/conv2d/Conv2D1", "conv2d"),
         ("functional_1/depthwise_conv2d/BiasAdd/ReadVariableOp/resource1", "depthwise_conv2d"),
+        ("digits/quant_down_depthwise/depthwise1", "quant_down_depthwise"),
         ("StatefulPartitionedCall/sequential/dense/MatMul", "dense"),
         ("StatefulPartitionedCall:0", ""),
         ("Identity", ""),
