@@ -1,10 +1,13 @@
 /* Nordic nRF51 (BBC micro:bit): UART0, TIMER0. Registers: nRF51 Series Reference Manual. */
 #include "chip.h"
+#include "nvic.h"
 
 #define UART_START_RX 0x40002000u
 #define UART_START_TX 0x40002008u
 #define UART_RX_READY 0x40002108u
 #define UART_TX_READY 0x4000211Cu
+#define UART_INTERRUPTS 0x40002304u
+#define UART_INTERRUPT_RX_READY (1u << 2)
 #define UART_ENABLE 0x40002500u
 #define UART_PIN_TX 0x4000250Cu
 #define UART_PIN_RX 0x40002514u
@@ -22,9 +25,6 @@
 #define TIMER_CC_0 0x40008540u
 #define BIT_MODE_32 3u
 
-#define AIRCR 0xE000ED0Cu
-#define AIRCR_SYSRESETREQ 0x05FA0004u
-
 void tflash_chip_init(void) {
   *tflash_register(UART_PIN_TX) = PIN_TX;
   *tflash_register(UART_PIN_RX) = PIN_RX;
@@ -32,6 +32,8 @@ void tflash_chip_init(void) {
   *tflash_register(UART_ENABLE) = 4;
   *tflash_register(UART_START_RX) = 1;
   *tflash_register(UART_START_TX) = 1;
+  *tflash_register(UART_INTERRUPTS) = UART_INTERRUPT_RX_READY;
+  tflash_nvic_init();
   *tflash_register(TIMER_BIT_MODE) = BIT_MODE_32;
   *tflash_register(TIMER_PRESCALER) = 0; /* 16 MHz */
   *tflash_register(TIMER_START) = 1;
@@ -43,6 +45,7 @@ int tflash_chip_uart_ready(void) {
 
 uint8_t tflash_chip_uart_read(void) {
   while (!tflash_chip_uart_ready()) {
+    tflash_nvic_sleep();
   }
   *tflash_register(UART_RX_READY) = 0; /* before the data: reading that lets the next byte in */
   return (uint8_t)*tflash_register(UART_RX_DATA);
@@ -61,7 +64,5 @@ uint32_t tflash_chip_count(void) {
 }
 
 _Noreturn void tflash_chip_reset(void) {
-  for (;;) {
-    *tflash_register(AIRCR) = AIRCR_SYSRESETREQ;
-  }
+  tflash_nvic_reset();
 }

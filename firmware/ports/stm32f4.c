@@ -1,5 +1,6 @@
 /* STM32F405 as QEMU has it: USART1, TIM2. Registers: RM0090, sections 18.4 and 30.6. Clocks and pins are not emulated. */
 #include "chip.h"
+#include "nvic.h"
 
 #define USART_STATUS 0x40011000u
 #define USART_DATA 0x40011004u
@@ -8,6 +9,7 @@
 #define STATUS_RX_FULL (1u << 5)
 #define STATUS_TX_EMPTY (1u << 7)
 #define CONTROL_ENABLE_RX_TX 0x200Cu
+#define CONTROL_RX_INTERRUPT (1u << 5)
 #define BAUD_115200 139u /* of 16 MHz */
 
 #define TIMER_CONTROL 0x40000000u
@@ -15,13 +17,11 @@
 #define TIMER_PRESCALER 0x40000028u
 #define TIMER_RELOAD 0x4000002Cu
 
-#define AIRCR 0xE000ED0Cu
-#define AIRCR_SYSRESETREQ 0x05FA0004u
-
 void tflash_chip_init(void) {
   *tflash_register(USART_BAUD) = BAUD_115200;
-  *tflash_register(USART_CONTROL) = CONTROL_ENABLE_RX_TX;
+  *tflash_register(USART_CONTROL) = CONTROL_ENABLE_RX_TX | CONTROL_RX_INTERRUPT;
   (void)*tflash_register(USART_DATA); /* wakes QEMU's receiver */
+  tflash_nvic_init();
   *tflash_register(TIMER_PRESCALER) = 39;
   *tflash_register(TIMER_RELOAD) = UINT32_MAX;
   *tflash_register(TIMER_CONTROL) = 1;
@@ -33,6 +33,7 @@ int tflash_chip_uart_ready(void) {
 
 uint8_t tflash_chip_uart_read(void) {
   while (!tflash_chip_uart_ready()) {
+    tflash_nvic_sleep();
   }
   return (uint8_t)*tflash_register(USART_DATA);
 }
@@ -48,7 +49,5 @@ uint32_t tflash_chip_count(void) {
 }
 
 _Noreturn void tflash_chip_reset(void) {
-  for (;;) {
-    *tflash_register(AIRCR) = AIRCR_SYSRESETREQ;
-  }
+  tflash_nvic_reset();
 }
