@@ -30,8 +30,14 @@ def export(graph: Graph, board: Board, runtime: str, library: str | None = None)
     """Turn an audited graph into source files for one runtime, or say why that cannot be done.
 
     Args:    library: the TFLM library of the tflm runtime (pipeline/tflm_library.py); default: the board's framework's.
-    Raises:  RequestError: no such runtime. UnsupportedError: the runtime cannot carry this model.
+    Raises:  RequestError: no such runtime, or a board without firmware. UnsupportedError: the runtime cannot carry this
+             model.
     """
+    if board.edgetpu is not None:
+        raise RequestError(
+            f"{board.id} runs a bundle and no firmware.",
+            hint="`tensorflash edgetpu`, or a recipe with `runtime: edgetpu`.",
+        )
     if runtime not in RUNTIMES:
         near = get_close_matches(runtime, RUNTIMES, 1)
         raise RequestError(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import board, interpreters, preprocessing, project, recipe, runtimes, tflite, tflm_library, vectors
+from pipeline import board, cli, interpreters, preprocessing, project, recipe, runtimes, tflite, tflm_library, vectors
 from pipeline.board import Board
 from pipeline.model import Export
 from pipeline.tflite import quantized_model
@@ -159,6 +159,18 @@ def test_a_published_model_becomes_a_project_for_every_board(
         monkeypatch.chdir(out)
         assert config.ProjectConfig.lint("platformio.ini") == {"errors": [], "warnings": []}, target.id
         assert config.ProjectConfig("platformio.ini").envs() == list(made.environments)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("command", ["project", "check", "verify"])
+def test_a_board_that_runs_no_firmware_gets_none(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--out", str(tmp_path / "out")] if command == "project" else []
+    assert cli.main([command, str(EXAMPLE / "projects/digits.tflite"), "--board", "coral_usb", *out]) == 2
+    said = capsys.readouterr().err
+    assert "coral_usb runs a bundle and no firmware" in said
+    assert "Try: `tensorflash edgetpu`" in said
 
 
 @pytest.mark.slow
