@@ -5,7 +5,7 @@
  * Every window covers at least one input position.
  * Bit-exact with: TFLM's AVERAGE_POOL_2D reference kernel.
  * Overflow: a window of up to 2^24 - 1 positions is safe; aot/ops/pool.py checks it.
- * Scratch: none. Input and output must not overlap. */
+ * Scratch: none. Outputs are computed in order, so that they may overlap the input: aot/ops/overlap.py says how far. */
 #include "average_pool_2d_s8.h"
 
 /* One pooling in a network: small is better than unrolled. */

@@ -3,7 +3,7 @@
  * one scalar division.
  * Bit-exact with: average_pool_2d_s8.c.
  * Overflow: a window of up to 2^24 - 1 positions is safe; aot/ops/pool.py checks it.
- * Scratch: none. Input and output must not overlap. */
+ * Scratch: none. Outputs are computed in order, so that they may overlap the input: aot/ops/overlap.py says how far. */
 #include "average_pool_2d_s8_mve.h"
 
 #include "mve.h"

@@ -10,7 +10,9 @@
  *   output   [batches][output_height][output_width][output_channels]   int8
  * Bit-exact with: TFLM's CONV_2D reference kernel (double rounding).
  * Overflow: partial sums may wrap around; aot/packing.py proves that the whole, doubled, is an int32.
- * Scratch: three columns of int16, and one of int8. Input and output must not overlap.
+ * Scratch: three columns of int16, and one of int8.
+ * Three outputs at a time are computed in order, once their windows are in columns, so that they may overlap the input:
+ * aot/ops/overlap.py says how far.
  *
  * Three pixels by two channels stay in registers: 12 SMLAD, 4 LDRD and 4 SXTB16 for 24 products. An LDRD takes two
  * cycles of a Cortex-M4 where it follows other work and the rest take one, so about one cycle a product; a Cortex-M7

@@ -7,7 +7,7 @@
  * Bit-exact with: conv_2d_s8.c.
  * Overflow: sums wrap; aot/requantization.py proves for each layer that what they stand for fits int32.
  * Scratch: 3 * filter_height * filter_width * input_channels bytes, none for 1 x 1.
- * Input and output must not overlap. */
+ * Three outputs at a time are computed in order, so that they may overlap the input: aot/ops/overlap.py says how far. */
 #include "conv_2d_s8_mve.h"
 
 #include <stddef.h>

@@ -4,7 +4,7 @@
  *            two a byte as TFLite packs them, without gaps
  * Bit-exact with: TFLM's CONV_2D reference kernel, which unpacks the weights to int8 in RAM first.
  * Overflow: aot/requantization.py proves for each layer that no partial sum leaves int32.
- * Scratch: none. Input and output must not overlap. */
+ * Scratch: none. Outputs are computed in order, so that they may overlap the input: aot/ops/overlap.py says how far. */
 #include "conv_2d_s8_w4.h"
 
 #define TFLASH_INT4_WEIGHTS 1

@@ -9,7 +9,7 @@
  *   output   [batches][output_height][output_width][input_channels * depth_multiplier]  int8
  * Bit-exact with: TFLM's DEPTHWISE_CONV_2D reference kernel (double rounding).
  * Overflow: aot/requantization.py proves for each layer that no partial sum leaves int32.
- * Scratch: none. Input and output must not overlap. */
+ * Scratch: none. Outputs are computed in order, so that they may overlap the input: aot/ops/overlap.py says how far. */
 #include "depthwise_conv_2d_s8.h"
 
 #define TFLASH_INT4_WEIGHTS 0

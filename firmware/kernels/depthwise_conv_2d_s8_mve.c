@@ -10,7 +10,8 @@
  * Overflow: sums wrap; aot/requantization.py proves for each layer that what they stand for fits int32, and
  *   aot/ops/depthwise_conv_2d.py that any taps_together neighbouring products add up to an int16.
  * Scratch: filter_height * ((output_width - 1) * stride_width + filter_width) * input_channels bytes.
- * The output may take the input's place: a row is in scratch before an output row that could cover it is written. */
+ * Rows are in scratch before a row of outputs that sees them is written, so that outputs may overlap the input:
+ * aot/ops/overlap.py says how far. */
 #include "depthwise_conv_2d_s8_mve.h"
 
 #include "mve.h"

@@ -5,7 +5,7 @@
  * Every window covers at least one input position.
  * Bit-exact with: TFLM's MAX_POOL_2D reference kernel.
  * Overflow: none possible.
- * Scratch: none. Input and output must not overlap. */
+ * Scratch: none. Outputs are computed in order, so that they may overlap the input: aot/ops/overlap.py says how far. */
 #include "max_pool_2d_s8.h"
 
 #include "requant.h"

@@ -2,7 +2,7 @@
  * The formula and shapes of max_pool_2d_s8.c, sixteen channels at once.
  * Bit-exact with: max_pool_2d_s8.c.
  * Overflow: none possible.
- * Scratch: none. Input and output must not overlap. */
+ * Scratch: none. Outputs are computed in order, so that they may overlap the input: aot/ops/overlap.py says how far. */
 #include "max_pool_2d_s8_mve.h"
 
 #include "mve.h"

@@ -2,12 +2,14 @@
 
 Lifetimes are exact: a tensor lives from the step that writes it to the last step that reads it; model inputs live
 from before the first step, model outputs to after the last. Steps that only rename bytes share their input's memory,
-and a step may write over an input that dies with it when its kernel allows. State lives always, so that nothing else
-is put into its place.
+and a step may write over an input that dies with it when its kernel allows: in its very place, or from so far before it
+that the output never catches up with what is still to be read. State lives always, so that nothing else is put into its
+place.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -32,6 +34,11 @@ class Block:
         return self.first <= other.last and other.first <= self.last
 
 
+# (block that a step reads, block that it writes), by their number -> how many bytes before the first the second has to
+# begin at the least, if they overlap; None: both have to begin at the same byte.
+Overlaps = Mapping[tuple[int, int], int | None]
+
+
 @dataclass(frozen=True)
 class Plan:
     """Where everything lives.
@@ -40,7 +47,7 @@ class Plan:
     constant: tensor index -> the constant tensor whose bytes it shares, of constants and of what is renamed from one.
     scratch:  step number -> arena offset of its scratch memory.
     state:    State.key -> arena offset and what is there, in the order of first use.
-    lower_bound: the largest sum of bytes in use during one step: no arena can be smaller.
+    lower_bound: the most bytes that one step has to have: no arena can be smaller.
     """
 
     steps: tuple[Step, ...]
@@ -78,7 +85,8 @@ def plan(graph: Graph, steps: Sequence[Step], guard_bytes: int = 0) -> Plan:
     keys: list[tuple[str, int | str]] = [("tensor", t) for t in blocks]
     keys += [("scratch", n) for n in scratch] + [("state", key) for key in states]
     everything = [*blocks.values(), *scratch.values(), *kept]
-    offsets = place(everything, guard_bytes)
+    overlaps = {} if guard_bytes else _overlaps(steps, root, blocks)
+    offsets = place(everything, guard_bytes, overlaps)
     by_key = dict(zip(keys, offsets, strict=True))
     return Plan(
         steps=tuple(steps),
@@ -93,7 +101,7 @@ def plan(graph: Graph, steps: Sequence[Step], guard_bytes: int = 0) -> Plan:
         arena_bytes=max(
             (o + _aligned(b.bytes) + guard_bytes for o, b in zip(offsets, everything, strict=True)), default=0
         ),
-        lower_bound=lower_bound(everything),
+        lower_bound=lower_bound(everything, overlaps),
     )
 
 
@@ -134,7 +142,7 @@ def _taken_over(
     if step.in_place is None or len(step.outputs) != 1:
         return None
     source = step.inputs[step.in_place]
-    if source not in root or graph.tensor(step.outputs[0]).bytes > graph.tensor(source).bytes:
+    if source not in root or graph.tensor(step.outputs[0]).bytes != graph.tensor(source).bytes:
         return None
     sharers = [t for t, r in root.items() if r == root[source]]
     if any(last_use.get(t, -1) > number for t in sharers):
@@ -142,6 +150,23 @@ def _taken_over(
     if any(t != source and t in step.inputs for t in sharers):
         return None  # another view of the same bytes is read in a different order
     return source
+
+
+def _overlaps(steps: Sequence[Step], root: Mapping[int, int], blocks: Mapping[int, Block]) -> Overlaps:
+    """What the steps allow whose input's block dies there, in which the output's begins."""
+    numbers = {tensor: number for number, tensor in enumerate(blocks)}
+    found: dict[tuple[int, int], int | None] = {}
+    for number, step in enumerate(steps):
+        if (step.lead_bytes is None and step.in_place is None) or len(step.outputs) != 1:
+            continue
+        read, output = step.inputs[step.in_place or 0], root.get(step.outputs[0])
+        source = root.get(read)
+        if source is None or output is None or [root.get(index) for index in step.inputs].count(source) > 1:
+            continue
+        if source != output and blocks[source].last == blocks[output].first == number:
+            lead = None if step.lead_bytes is None else min(_aligned(step.lead_bytes), _aligned(blocks[output].bytes))
+            found[numbers[source], numbers[output]] = lead
+    return found
 
 
 def _lifetime(graph: Graph, steps: Sequence[Step], root: Mapping[int, int], block: int) -> tuple[int, int]:
@@ -158,10 +183,18 @@ def _aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
-def lower_bound(blocks: Sequence[Block]) -> int:
-    """The largest number of bytes in use at one step."""
+def lower_bound(blocks: Sequence[Block], overlaps: Overlaps | None = None) -> int:
+    """The largest number of bytes that one step needs."""
+    shared = {blocks[pair[1]].first: _shared_bytes(blocks, pair, lead) for pair, lead in (overlaps or {}).items()}
     moments = {b.first for b in blocks}
-    return max((sum(_aligned(b.bytes) for b in blocks if b.first <= m <= b.last) for m in moments), default=0)
+    needed = (sum(_aligned(b.bytes) for b in blocks if b.first <= m <= b.last) - shared.get(m, 0) for m in moments)
+    return max(needed, default=0)
+
+
+def _shared_bytes(blocks: Sequence[Block], pair: tuple[int, int], lead: int | None) -> int:
+    """How many bytes an input and an output have in common at the most."""
+    source, output = (_aligned(blocks[number].bytes) for number in pair)
+    return source + output - min(source + output, max(output, (lead or 0) + source))
 
 
 _ORDERS: tuple[Callable[[Block], tuple[int, ...]], ...] = (
@@ -169,39 +202,69 @@ _ORDERS: tuple[Callable[[Block], tuple[int, ...]], ...] = (
     lambda b: (b.first - b.last, -b.bytes),
     lambda b: (b.first, -b.bytes),
     lambda b: (-b.last, -b.bytes),
+    lambda b: (-b.first, -b.bytes),
     lambda b: (-b.bytes * (b.last - b.first + 1), b.first),
 )
+_SEARCH_WORK = 400_000  # pairs of blocks that the search compares, about a second
 
 
-def place(blocks: Sequence[Block], guard_bytes: int = 0) -> list[int]:
-    """Offsets for the blocks such that no two that meet overlap: the best of several greedy orders.
+def place(blocks: Sequence[Block], guard_bytes: int = 0, overlaps: Overlaps | None = None) -> list[int]:
+    """Offsets for the blocks such that no two that meet overlap, but those that may.
 
-    Each order places its blocks one after another at the lowest offset that is free during their whole lifetime.
+    The best of several greedy orders, each of which places its blocks one after another at the lowest offset that is
+    free during their whole lifetime. Where that is above the lower bound, a search goes on from the best order: it
+    exchanges two blocks at a time, keeps what is no worse, and ends at the bound or after a fixed amount of work.
     """
-    guard = _aligned(guard_bytes)
-    best: list[int] = []
-    best_size = None
-    for order in _ORDERS:
-        offsets = _first_fit(blocks, sorted(range(len(blocks)), key=lambda i: (order(blocks[i]), i)), guard)
-        size = max((o + _aligned(b.bytes) for o, b in zip(offsets, blocks, strict=True)), default=0)
-        if best_size is None or size < best_size:
-            best, best_size = offsets, size
-    return best
+    layout = _Layout(blocks, _aligned(guard_bytes), overlaps or {})
+    orders = [sorted(range(len(blocks)), key=lambda i: (order(blocks[i]), i)) for order in _ORDERS]
+    size, best = min((layout.size(layout.first_fit(order)), order) for order in orders)
+    bound = lower_bound(blocks, overlaps) + (2 * layout.guard if blocks else 0)
+    chance = random.Random(0)  # noqa: S311 - the same search every time
+    for _ in range(_SEARCH_WORK // (len(blocks) ** 2 + 1)):
+        if size <= bound or len(blocks) < 2:
+            break
+        order = list(best)
+        i, j = chance.sample(range(len(blocks)), 2)
+        order[i], order[j] = order[j], order[i]
+        found = layout.size(layout.first_fit(order))
+        if found <= size:
+            size, best = found, order
+    return layout.first_fit(best)
 
 
-def _first_fit(blocks: Sequence[Block], order: Sequence[int], guard: int) -> list[int]:
-    offsets: dict[int, int] = {}
-    for i in order:
-        size = _aligned(blocks[i].bytes)
-        taken = sorted(
-            (offsets[j] - guard, offsets[j] + _aligned(blocks[j].bytes) + guard)
-            for j in offsets
-            if blocks[i].meets(blocks[j])
-        )
-        offset = guard
-        for start, end in taken:
-            if offset + size <= start:
-                break
-            offset = max(offset, end)
-        offsets[i] = offset
-    return [offsets[i] for i in range(len(blocks))]
+class _Layout:
+    """Blocks to be placed, and which offsets two of them deny each other."""
+
+    def __init__(self, blocks: Sequence[Block], guard: int, overlaps: Overlaps) -> None:
+        self.guard = guard
+        self.sizes = [_aligned(block.bytes) for block in blocks]
+        # For each block and one that it meets: the offsets, relative to the other's, between which it must not begin.
+        self.denied: list[list[tuple[int, int, int]]] = [[] for _ in blocks]
+        for i, j in ((i, j) for i, a in enumerate(blocks) for j, b in enumerate(blocks) if i != j and a.meets(b)):
+            below, above = self.sizes[i] + guard, self.sizes[j] + guard
+            if (i, j) in overlaps:
+                lead = overlaps[i, j]
+                self.denied[i] += [(j, -below, 0), (j, 0, above)] if lead is None else [(j, -below, lead)]
+            elif (j, i) in overlaps:
+                lead = overlaps[j, i]
+                self.denied[i] += [(j, -below, 0), (j, 0, above)] if lead is None else [(j, -lead, above)]
+            else:
+                self.denied[i].append((j, -below, above))
+
+    def first_fit(self, order: Sequence[int]) -> list[int]:
+        """The offset of each block."""
+        offsets = [-1] * len(order)
+        for i in order:
+            denied = sorted(
+                (offsets[j] + start, offsets[j] + end) for j, start, end in self.denied[i] if offsets[j] >= 0
+            )
+            offset = self.guard
+            for start, end in denied:
+                if offset <= start:
+                    break
+                offset = max(offset, end)
+            offsets[i] = offset
+        return offsets
+
+    def size(self, offsets: Sequence[int]) -> int:
+        return max((offset + size for offset, size in zip(offsets, self.sizes, strict=True)), default=0)

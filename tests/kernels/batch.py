@@ -110,19 +110,19 @@ def case_count(default: int = 40, full: int = 200) -> int:
     return full if os.environ.get("TENSORFLASH_FULL") == "1" else default
 
 
-def check(cases: Sequence[Case], target: Target, folder: Path) -> None:
-    """The batch gives TFLM's bytes on the target."""
+def check(cases: Sequence[Case], target: Target, folder: Path, guard_bytes: int = GUARD_BYTES) -> None:
+    """The batch gives TFLM's bytes on the target. guard_bytes 0: inputs and outputs share memory as in real builds."""
     golden = tflm_outputs(cases, folder / "golden")
-    program = build(sources(cases, target.core), target, folder / target.name)
+    program = build(sources(cases, target.core, guard_bytes), target, folder / target.name)
     wrong = differing(cases, golden, run(program, cases, target, folder / target.name))
     assert not wrong, f"{len(wrong)} of {len(cases)} cases differ from TFLM:\n" + "\n".join(wrong[:8])
 
 
-def check_many(cases: Sequence[Case], target: Target, folder: Path) -> None:
+def check_many(cases: Sequence[Case], target: Target, folder: Path, guard_bytes: int = GUARD_BYTES) -> None:
     """`check`, in as many programs as the memory of every board needs."""
     at_once = 125
     for first in range(0, len(cases), at_once):
-        check(cases[first : first + at_once], target, folder / str(first))
+        check(cases[first : first + at_once], target, folder / str(first), guard_bytes)
 
 
 def cases_with(kernel: str, makers: Sequence[Callable[[int], Case]], core: Core, count: int) -> list[Case]:
@@ -138,18 +138,20 @@ def cases_with(kernel: str, makers: Sequence[Callable[[int], Case]], core: Core,
     raise AssertionError(f"{kernel} was chosen for {len(found)} layers only")
 
 
-def sources(cases: Sequence[Case], core: Core = PORTABLE) -> dict[str, bytes]:
+def sources(cases: Sequence[Case], core: Core = PORTABLE, guard_bytes: int = GUARD_BYTES) -> dict[str, bytes]:
     """All C files of a batch by relative path. A test may change them to see whether the batch notices."""
     files: dict[str, bytes] = {}
     symbols = []
     for case in cases:
-        exported = export(case.graph(), core, guard_bytes=GUARD_BYTES)
+        graph = case.graph()
+        exported = export(graph, core, guard_bytes=guard_bytes if len(graph.ops) == 1 else 0)
         files.update(exported.files)
         symbols.append(exported.symbol)
     declarations = "".join(f"extern const struct tflash_model {symbol};\n" for symbol in symbols)
     pointers = ", ".join(f"&{symbol}" for symbol in symbols)
     files["batch.h"] = (
-        f'#include "model.h"\n\n#define GUARD_BYTES {GUARD_BYTES}\n\n{declarations}\n'
+        f'#include "model.h"\n\n#define GUARD_BYTES {GUARD_BYTES}\n#define GUARDED {int(guard_bytes > 0)}\n\n'
+        f"{declarations}\n"
         f"static const struct tflash_model *const batch[] = {{{pointers}}};\n"
         f"static const uint32_t batch_size = {len(symbols)};\n"
     ).encode()

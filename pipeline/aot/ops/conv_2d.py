@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pipeline.aot import packing
+from pipeline.aot.ops.overlap import lead_bytes
 from pipeline.aot.ops.weighted import Operands, operands, requantization, scale_multipliers, with_packed_weights
 from pipeline.aot.ops.window import Window, dilations, windows
 from pipeline.aot.steps import Constant, Core, Ref, Scratch, Step, refuse
@@ -88,6 +89,7 @@ def _portable(layer: Conv2d) -> Step:
             **params,
         },
         constants=constants,
+        lead_bytes=lead_bytes(source, output, layer.vertical, layer.horizontal),
         macs=layer.macs,
     )
 
@@ -150,6 +152,7 @@ def _dsp(layer: Conv2d) -> Step:
             Constant("codes", codes),
         ),
         scratch_bytes=24 * groups + (0 if whole_groups else 4 * groups + 4),
+        lead_bytes=lead_bytes(source, output, layer.vertical, layer.horizontal, together=3, gathers=True),
         macs=layer.macs,
     )
 
@@ -166,6 +169,7 @@ def _mve(layer: Conv2d) -> Step:
     own = {name: value for name, value in params.items() if name not in ("filter_channels", "filters_per_group")}
     taps = layer.vertical.taps * layer.horizontal.taps
     scratch_bytes = 3 * taps * layer.depth if taps > 1 else 0
+    source, output = layer.operands.source, layer.operands.output
     return replace(
         portable,
         kernel="conv_2d_s8_mve",
@@ -176,6 +180,7 @@ def _mve(layer: Conv2d) -> Step:
         },
         constants=constants,
         scratch_bytes=scratch_bytes,
+        lead_bytes=lead_bytes(source, output, layer.vertical, layer.horizontal, together=3, gathers=taps > 1),
     )
 
 

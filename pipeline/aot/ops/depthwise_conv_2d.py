@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.aot import packing
+from pipeline.aot.ops.overlap import lead_bytes, row_lead_bytes
 from pipeline.aot.ops.weighted import Operands, operands, requantization, scale_multipliers, with_packed_weights
 from pipeline.aot.ops.window import Window, dilations, windows
 from pipeline.aot.steps import Constant, Core, Ref, Scratch, Step, refuse
@@ -92,6 +93,7 @@ def _portable(layer: DepthwiseConv2d) -> Step:
             **params,
         },
         constants=constants,
+        lead_bytes=lead_bytes(source, output, layer.vertical, layer.horizontal),
         macs=layer.macs,
     )
 
@@ -235,7 +237,7 @@ def _mve(layer: DepthwiseConv2d) -> Step:
         },
         constants=constants,
         scratch_bytes=layer.vertical.taps * positions * layer.depth,
-        in_place=0,
+        lead_bytes=row_lead_bytes(layer.operands.source, layer.operands.output, layer.vertical),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pipeline.aot.ops.overlap import lead_bytes
 from pipeline.aot.ops.window import windows
 from pipeline.aot.requantization import fused_range
 from pipeline.aot.steps import Core, Step, quantized_input, quantized_output, refuse
@@ -63,6 +64,7 @@ def _lower(graph: Graph, op: Op, core: Core, variants: Sequence[Variant[Step]]) 
             "activation_min": low,
             "activation_max": high,
         },
+        lead_bytes=lead_bytes(source, output, vertical, horizontal),
     )
     return choose(variants, step, core)
 

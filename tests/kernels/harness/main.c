@@ -1,7 +1,7 @@
 /* Runs every model of a batch on every sample. Reads inputs.bin, writes outputs.bin, both in the working folder.
  *   inputs.bin:  for each model a uint32 count of samples, then for each sample the bytes of all inputs
  *   outputs.bin: for each model and sample the bytes of all outputs; at the end the four bytes "done"
- * Around each input and output of a model with one layer lie GUARD_BYTES that nobody may change. */
+ * Around each input and output of a model with one layer lie GUARD_BYTES, if GUARDED, that nobody may change. */
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,7 +28,7 @@ static uint8_t *guard(const struct tflash_model *model, uint8_t index, int side)
 
 static int run_sample(const struct tflash_model *model, FILE *in, FILE *out) {
   const uint8_t tensors = (uint8_t)(model->input_count + model->output_count);
-  const int guarded = model->layer_count == 1 && tensors <= MAX_TENSORS;
+  const int guarded = GUARDED && model->layer_count == 1 && tensors <= MAX_TENSORS;
   for (uint8_t t = 0; guarded && t < tensors; ++t) {
     memset(guard(model, t, 0), 0x7f, GUARD_BYTES);
     memset(guard(model, t, 1), 0x80, GUARD_BYTES);
