@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import wire
-from pipeline.board import load
+from pipeline.board import Board, all_boards, load
 from pipeline.device_tests.faults import FAULTS, FaultyStream
 from pipeline.devices import emulator, open_device
 from pipeline.devices.device import Device
@@ -38,20 +38,30 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo terminals"),
 ]
 
-BOARD = load("qemu_cortex_m4")
+BOARDS = [
+    pytest.param(board, id=board.id, marks=[] if board.id == "qemu_cortex_m4" else [pytest.mark.slow])
+    for board in all_boards()
+    if board.emulator is not None
+]
 BOOT_NOISE = b"\xff\x00\r\nrst:0x1 (POWERON_RESET),boot:0x13\r\n" * 20
 # In the last write, the invoke, its reply, the output; in a write, a read, a write's reply.
 RESETS = [("to it", 670), ("to it", 698), ("from it", 70), ("from it", 200)]
 RESETS += [("to it", 100), ("to it", 715), ("from it", 5)] if FULL else []
 
 
+@pytest.fixture(params=BOARDS)
+def board(request: pytest.FixtureRequest) -> Board:
+    found: Board = request.param
+    return found
+
+
 @contextmanager
-def started(image: Image, folder: Path) -> Iterator[ProcessStream]:
+def started(board: Board, image: Image, folder: Path) -> Iterator[ProcessStream]:
     """The board, with a socket `qmp` in its folder through which it can be reset as by its button."""
-    assert BOARD.emulator is not None
-    figures = replace(BOARD.emulator, args=(*BOARD.emulator.args, "-qmp", "unix:qmp,server=on,wait=off"))
+    assert board.emulator is not None
+    figures = replace(board.emulator, args=(*board.emulator.args, "-qmp", "unix:qmp,server=on,wait=off"))
     with (folder / "log").open("wb") as log:
-        stream = emulator.open_uart(BOARD, figures, image, folder, log, count=False)
+        stream = emulator.open_uart(board, figures, image, folder, log, count=False)
         try:
             yield stream
         finally:
@@ -70,10 +80,14 @@ def push_reset(folder: Path) -> None:
 
 @contextmanager
 def plugged(
-    built: Built, folder: Path, spoil: Callable[[ByteStream], ByteStream] = lambda line: line, noise: bytes = b""
+    board: Board,
+    built: Built,
+    folder: Path,
+    spoil: Callable[[ByteStream], ByteStream] = lambda line: line,
+    noise: bytes = b"",
 ) -> Iterator[tuple[Socket, ByteStream]]:
     """The board at the port folder/ttyACM0, over a line that `spoil` has made of the good one."""
-    with started(built(BOARD.id)["verify"], folder) as stream:
+    with started(board, built(board.id)["verify"], folder) as stream:
         socket, line = Socket(folder / "ttyACM0"), spoil(stream)
         socket.plug(line, noise)
         try:
@@ -97,11 +111,13 @@ def expect_right(device: Device, run: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5 if FULL else 1))
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_bad_serial_line_gives_right_answers(fault: str, seed: int, built: Built, tmp_path: Path) -> None:
+def test_a_bad_serial_line_gives_right_answers(
+    fault: str, seed: int, board: Board, built: Built, tmp_path: Path
+) -> None:
     def spoil(line: ByteStream) -> ByteStream:
         return FaultyStream(line, fault, seed)
 
-    with plugged(built, tmp_path, spoil) as (socket, line), opened(socket) as device:
+    with plugged(board, built, tmp_path, spoil) as (socket, line), opened(socket) as device:
         run = 0
         while run < 2 or line.injected < 2:  # type: ignore[attr-defined]
             run += 1
@@ -146,9 +162,12 @@ class Reset:
 
 
 def test_a_reset_in_the_middle_of_a_frame_is_noticed_and_the_next_session_is_right(
-    built: Built, tmp_path: Path
+    board: Board, built: Built, tmp_path: Path
 ) -> None:
-    with plugged(built, tmp_path, lambda line: Reset(line, tmp_path)) as (socket, line), opened(socket) as device:
+    with (
+        plugged(board, built, tmp_path, lambda line: Reset(line, tmp_path)) as (socket, line),
+        opened(socket) as device,
+    ):
         assert isinstance(line, Reset)
         for way, after in RESETS:
             expect_right(device, 1)
@@ -159,8 +178,8 @@ def test_a_reset_in_the_middle_of_a_frame_is_noticed_and_the_next_session_is_rig
             device = Device(device.link)
 
 
-def test_a_port_that_comes_back_with_boot_noise_loses_no_answer(built: Built, tmp_path: Path) -> None:
-    with plugged(built, tmp_path, noise=BOOT_NOISE) as (socket, line), opened(socket) as device:
+def test_a_port_that_comes_back_with_boot_noise_loses_no_answer(board: Board, built: Built, tmp_path: Path) -> None:
+    with plugged(board, built, tmp_path, noise=BOOT_NOISE) as (socket, line), opened(socket) as device:
         for run in (1, 2):
             expect_right(device, run)
             socket.unplug()
@@ -170,31 +189,32 @@ def test_a_port_that_comes_back_with_boot_noise_loses_no_answer(built: Built, tm
             back.join()
 
 
-def test_another_model_and_another_board_are_told_over_a_bad_line(built: Built, tmp_path: Path) -> None:
+def test_another_model_and_another_board_are_told_over_a_bad_line(board: Board, built: Built, tmp_path: Path) -> None:
     image = Image("verify", Path("none.elf"), "", 0, 0)
-    with plugged(built, tmp_path, lambda line: FaultyStream(line, "all", 3)) as (socket, _):
+    another = load("qemu_cortex_m4" if board.id == "qemu_cortex_m3" else "qemu_cortex_m3")
+    with plugged(board, built, tmp_path, lambda line: FaultyStream(line, "all", 3)) as (socket, _):
         with (
-            pytest.raises(DeviceError, match="firmware for another board: found 'qemu_cortex_m4'"),
-            open_device(load("qemu_cortex_m3"), image, work=tmp_path, port=str(socket.path)),
+            pytest.raises(DeviceError, match=f"firmware for another board: found '{board.id}'"),
+            open_device(another, image, work=tmp_path, port=str(socket.path)),
         ):
             pass
         with (
-            open_device(BOARD, image, work=tmp_path, port=str(socket.path)) as device,
+            open_device(board, image, work=tmp_path, port=str(socket.path)) as device,
             pytest.raises(DeviceError, match="the device runs another model"),
         ):
             device.expect(replace(MODEL, sha256="00" * 32), "aot")
 
 
-def test_two_tools_never_share_a_board(built: Built, tmp_path: Path) -> None:
+def test_two_tools_never_share_a_board(board: Board, built: Built, tmp_path: Path) -> None:
     """One that asks for the lock is told who has it; one that does not cannot open the port."""
     image = Image("verify", Path("none.elf"), "", 0, 0)
     with (
-        plugged(built, tmp_path) as (socket, _),
-        open_device(BOARD, image, work=tmp_path, port=str(socket.path)) as device,
+        plugged(board, built, tmp_path) as (socket, _),
+        open_device(board, image, work=tmp_path, port=str(socket.path)) as device,
     ):
         with (
             pytest.raises(DeviceError, match="another run is using this board"),
-            open_device(BOARD, image, work=tmp_path, port=str(socket.path)),
+            open_device(board, image, work=tmp_path, port=str(socket.path)),
         ):
             pass
         with pytest.raises(DeviceError, match="cannot be opened"):
@@ -230,14 +250,14 @@ class LosesReplies:
         self._line.close()
 
 
-def test_a_stateful_model_whose_reply_was_lost_ran_once(built: Built, tmp_path: Path) -> None:
+def test_a_stateful_model_whose_reply_was_lost_ran_once(board: Board, built: Built, tmp_path: Path) -> None:
     lines = []
 
     def spoil(line: ByteStream) -> ByteStream:
         lines.append(LosesReplies(line))
         return lines[-1]
 
-    with plugged(built, tmp_path) as (socket, _), opened(socket, spoil) as device:
+    with plugged(board, built, tmp_path) as (socket, _), opened(socket, spoil) as device:
         for run in (1, 2, 3):
             expect_right(device, run)
             assert lines[0].lost == run
