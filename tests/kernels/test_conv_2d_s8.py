@@ -11,8 +11,8 @@ from tests.kernels.random_cases import Draw, layer, window_positions
 from tests.tflite_builder import TfliteBuilder
 
 
-def conv_2d_case(number: int, int4: bool = False) -> Case:
-    draw = Draw("CONV_2D", number)
+def conv_2d_case(number: int, int4: bool = False, dtype: str = "int8") -> Case:
+    draw = Draw("CONV_2D", number, dtype)
     taps = draw.choice(((1, 1), (3, 3), (draw.integer(1, 5), draw.integer(1, 5))))
     dilation = draw.choice(((1, 1), (1, 1), (draw.integer(1, 3), draw.integer(1, 3))))
     stride = draw.choice(((1, 1), (2, 2), (draw.integer(1, 4), draw.integer(1, 4))))
@@ -28,10 +28,10 @@ def conv_2d_case(number: int, int4: bool = False) -> Case:
 
     model = TfliteBuilder()
     shape = (batches, height, width, groups * group_depth)
-    x = model.input(shape, scale=random.input_scale, zero_point=input_zero)
+    x = model.input(shape, **draw.quantized(random.input_scale, input_zero))
     operands = (random.as_int4() if int4 else random).operands(model, x)
     positions = window_positions((height, width), taps, stride, dilation, padding)
-    y = model.output((batches, *positions, channels), scale=random.output_scale, zero_point=output_zero)
+    y = model.output((batches, *positions, channels), **draw.quantized(random.output_scale, output_zero))
     model.op(
         "CONV_2D",
         operands,
@@ -42,8 +42,9 @@ def conv_2d_case(number: int, int4: bool = False) -> Case:
         dilation_h_factor=dilation[0],
         dilation_w_factor=dilation[1],
         fused_activation_function=draw.activation(),
+        **random.options,
     )
-    return Case(f"conv_2d_{number}{'_int4' if int4 else ''}", model.build(), draw.samples([(shape, input_zero)]))
+    return Case(f"{draw.label}{'_int4' if int4 else ''}", model.build(), draw.samples([(shape, input_zero)]))
 
 
 @pytest.mark.golden
@@ -56,3 +57,9 @@ def test_conv_2d_gives_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None
 @pytest.mark.parametrize("target", TARGETS)
 def test_conv_2d_with_int4_weights_gives_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
     check([conv_2d_case(number, int4=True) for number in range(case_count(20))], target, tmp_path)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("target", TARGETS)
+def test_conv_2d_of_int16_gives_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
+    check([conv_2d_case(number, dtype="int16") for number in range(case_count(20))], target, tmp_path)

@@ -11,8 +11,8 @@ from tests.kernels.random_cases import Draw, layer, window_positions
 from tests.tflite_builder import TfliteBuilder
 
 
-def depthwise_conv_2d_case(number: int, int4: bool = False) -> Case:
-    draw = Draw("DEPTHWISE_CONV_2D", number)
+def depthwise_conv_2d_case(number: int, int4: bool = False, dtype: str = "int8") -> Case:
+    draw = Draw("DEPTHWISE_CONV_2D", number, dtype)
     taps = draw.choice(((3, 3), (3, 3), (draw.integer(1, 5), draw.integer(1, 5))))
     dilation = draw.choice(((1, 1), (1, 1), (draw.integer(1, 3), draw.integer(1, 3))))
     stride = draw.choice(((1, 1), (2, 2), (draw.integer(1, 4), draw.integer(1, 4))))
@@ -21,15 +21,15 @@ def depthwise_conv_2d_case(number: int, int4: bool = False) -> Case:
     height, width = (draw.integer(low, low + 6) for low in smallest)
     batches = draw.choice((1, 1, 1, 2))
     depth, multiplier = draw.integer(1, 9), draw.choice((1, 1, 2, 3))
-    random = layer(draw, (1, *taps, depth * multiplier), 3)
+    random = layer(draw, (1, *taps, depth * multiplier), 3, narrow_sums=False)
     input_zero, output_zero = draw.zero_point(), draw.output_zero_point()
 
     model = TfliteBuilder()
     shape = (batches, height, width, depth)
-    x = model.input(shape, scale=random.input_scale, zero_point=input_zero)
+    x = model.input(shape, **draw.quantized(random.input_scale, input_zero))
     operands = (random.as_int4() if int4 else random).operands(model, x, axis=3)
     positions = window_positions((height, width), taps, stride, dilation, padding)
-    y = model.output((batches, *positions, depth * multiplier), scale=random.output_scale, zero_point=output_zero)
+    y = model.output((batches, *positions, depth * multiplier), **draw.quantized(random.output_scale, output_zero))
     model.op(
         "DEPTHWISE_CONV_2D",
         operands,
@@ -42,9 +42,7 @@ def depthwise_conv_2d_case(number: int, int4: bool = False) -> Case:
         depth_multiplier=multiplier,
         fused_activation_function=draw.activation(),
     )
-    return Case(
-        f"depthwise_conv_2d_{number}{'_int4' if int4 else ''}", model.build(), draw.samples([(shape, input_zero)])
-    )
+    return Case(f"{draw.label}{'_int4' if int4 else ''}", model.build(), draw.samples([(shape, input_zero)]))
 
 
 @pytest.mark.golden
@@ -57,3 +55,9 @@ def test_depthwise_conv_2d_gives_the_bytes_of_tflm(target: Target, tmp_path: Pat
 @pytest.mark.parametrize("target", TARGETS)
 def test_depthwise_conv_2d_with_int4_weights_gives_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
     check([depthwise_conv_2d_case(number, int4=True) for number in range(case_count(20))], target, tmp_path)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("target", TARGETS)
+def test_depthwise_conv_2d_of_int16_gives_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
+    check([depthwise_conv_2d_case(number, dtype="int16") for number in range(case_count(20))], target, tmp_path)

@@ -41,8 +41,10 @@ class Conv2d:
 
 
 def lower_conv_2d(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of the best kernel of VARIANTS or PACKED_VARIANTS. int4 weights stay packed."""
-    layer = operands(graph, op, _CHANNEL_AXIS, rank=4, weight_types=("int8", "int4"))
+    """One call of the best kernel of VARIANTS or PACKED_VARIANTS or WIDE_VARIANTS. int4 weights stay packed."""
+    layer = operands(
+        graph, op, _CHANNEL_AXIS, rank=4, weight_types=("int8", "int4"), wide_bias_types=("int64", "int32")
+    )
     channels, taps_y, taps_x, group_depth = layer.weights.shape
     vertical, horizontal = windows(op, layer.source, layer.output, (taps_y, taps_x), dilations(op))
     depth = layer.source.shape[3]
@@ -53,7 +55,7 @@ def lower_conv_2d(graph: Graph, op: Op, core: Core) -> Step:
         raise refuse(op, f"{channels} filters for {layer.output.shape[3]} output channels.")
     multipliers = scale_multipliers(op, layer)
     return choose(
-        PACKED_VARIANTS if layer.packed else VARIANTS,
+        WIDE_VARIANTS if layer.wide else PACKED_VARIANTS if layer.packed else VARIANTS,
         Conv2d(op, layer, vertical, horizontal, groups, multipliers),
         core,
     )
@@ -64,7 +66,7 @@ def _portable(layer: Conv2d) -> Step:
     params, constants = requantization(layer.op, layer.operands, _CHANNEL_AXIS, layer.multipliers)
     return Step(
         op=layer.op,
-        kernel="conv_2d_s8",
+        kernel="conv_2d_s16" if layer.operands.wide else "conv_2d_s8",
         reason="",
         inputs=(source.index,),
         outputs=(output.index,),
@@ -199,3 +201,5 @@ PACKED_VARIANTS: tuple[Variant[Conv2d], ...] = (
         lambda layer: with_packed_weights(_portable(layer)),
     ),
 )
+
+WIDE_VARIANTS: tuple[Variant[Conv2d], ...] = (Variant("conv_2d_s16", "", "portable C", no_obstacle, _portable),)

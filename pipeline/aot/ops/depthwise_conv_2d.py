@@ -8,11 +8,18 @@ import numpy as np
 
 from pipeline.aot import packing
 from pipeline.aot.ops.overlap import lead_bytes, row_lead_bytes
-from pipeline.aot.ops.weighted import Operands, operands, requantization, scale_multipliers, with_packed_weights
+from pipeline.aot.ops.weighted import (
+    Operands,
+    magnitudes,
+    operands,
+    requantization,
+    scale_multipliers,
+    with_packed_weights,
+)
 from pipeline.aot.ops.window import Window, dilations, windows
 from pipeline.aot.steps import Constant, Core, Ref, Scratch, Step, refuse
 from pipeline.aot.variants import Variant, choose, no_obstacle
-from pipeline.fixedpoint import Multiplier
+from pipeline.fixedpoint import INT32_MAX, Multiplier
 from pipeline.model import Array
 from pipeline.tflite import Graph, Op
 
@@ -45,8 +52,8 @@ class DepthwiseConv2d:
 
 
 def lower_depthwise_conv_2d(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of the best kernel of VARIANTS or PACKED_VARIANTS. int4 weights stay packed."""
-    layer = operands(graph, op, _CHANNEL_AXIS, rank=4, weight_types=("int8", "int4"))
+    """One call of the best kernel of VARIANTS or PACKED_VARIANTS or WIDE_VARIANTS. int4 weights stay packed."""
+    layer = operands(graph, op, _CHANNEL_AXIS, rank=4, weight_types=("int8", "int4"), wide_bias_types=("int64",))
     one, taps_y, taps_x, channels = layer.weights.shape
     vertical, horizontal = windows(op, layer.source, layer.output, (taps_y, taps_x), dilations(op))
     depth = layer.source.shape[3]
@@ -59,7 +66,7 @@ def lower_depthwise_conv_2d(graph: Graph, op: Op, core: Core) -> Step:
         )
     multipliers = scale_multipliers(op, layer)
     return choose(
-        PACKED_VARIANTS if layer.packed else VARIANTS,
+        WIDE_VARIANTS if layer.wide else PACKED_VARIANTS if layer.packed else VARIANTS,
         DepthwiseConv2d(op, layer, vertical, horizontal, multiplier, multipliers),
         core,
     )
@@ -96,6 +103,16 @@ def _portable(layer: DepthwiseConv2d) -> Step:
         lead_bytes=lead_bytes(source, output, layer.vertical, layer.horizontal),
         macs=layer.macs,
     )
+
+
+def _wide(layer: DepthwiseConv2d) -> Step:
+    """The kernel takes sums without their bias as int32: always enough for windows of 511 taps."""
+    largest = max(magnitudes(replace(layer.operands, bias=None), _CHANNEL_AXIS))
+    if largest > INT32_MAX:
+        raise refuse(layer.op, f"weights with which the sums can reach {largest:,}; an int32 holds {INT32_MAX:,}.")
+    portable = _portable(layer)
+    params = {name: value for name, value in portable.params.items() if name != "rounds_twice"}
+    return replace(portable, kernel="depthwise_conv_2d_s16", params=params)
 
 
 def _dsp_obstacle(layer: DepthwiseConv2d) -> str | None:
@@ -261,4 +278,8 @@ PACKED_VARIANTS: tuple[Variant[DepthwiseConv2d], ...] = (
         no_obstacle,
         lambda layer: with_packed_weights(_portable(layer)),
     ),
+)
+
+WIDE_VARIANTS: tuple[Variant[DepthwiseConv2d], ...] = (
+    Variant("depthwise_conv_2d_s16", "", "portable C", no_obstacle, _wide),
 )
