@@ -1,7 +1,7 @@
 /* Runs every model of a batch on every sample. Reads inputs.bin, writes outputs.bin, both in the working folder.
  *   inputs.bin:  for each model a uint32 count of samples, then for each sample the bytes of all inputs
  *   outputs.bin: for each model and sample the bytes of all outputs; at the end the four bytes "done"
- * Around each input and output of a model with one layer lie GUARD_BYTES, if GUARDED, that nobody may change. */
+ * Around each input and output of a model that has guard_bytes lie GUARD_BYTES that nobody may change. */
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,9 +26,9 @@ static uint8_t *guard(const struct tflash_model *model, uint8_t index, int side)
   return side == 0 ? tensor - GUARD_BYTES : tensor + bytes;
 }
 
-static int run_sample(const struct tflash_model *model, FILE *in, FILE *out) {
+static int run_sample(const struct tflash_model *model, int has_guards, FILE *in, FILE *out) {
   const uint8_t tensors = (uint8_t)(model->input_count + model->output_count);
-  const int guarded = GUARDED && model->layer_count == 1 && tensors <= MAX_TENSORS;
+  const int guarded = has_guards && tensors <= MAX_TENSORS;
   for (uint8_t t = 0; guarded && t < tensors; ++t) {
     memset(guard(model, t, 0), 0x7f, GUARD_BYTES);
     memset(guard(model, t, 1), 0x80, GUARD_BYTES);
@@ -76,7 +76,7 @@ int main(void) {
       return fail(batch[m], "no sample count, or init failed");
     }
     for (uint32_t s = 0; s < samples; ++s) {
-      if (run_sample(batch[m], in, out) != 0) {
+      if (run_sample(batch[m], guard_bytes[m] != 0, in, out) != 0) {
         return 1;
       }
     }
