@@ -26,6 +26,13 @@ def test_a_rig_names_boards_and_ports(tmp_path: Path) -> None:
     ]
 
 
+def test_the_rig_of_the_users_guide_is_one(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[1] / "docs/hardware.md").read_text()
+    lines = guide.partition("\n## A rig\n")[2].partition("    pytest ")[0].splitlines()
+    places = rig(tmp_path, "\n".join(line[4:] for line in lines if line.startswith("    ")))
+    assert [place.name for place in places] == ["desk", "nano", "shelf", "rack", "emulated"]
+
+
 def test_a_board_file_is_looked_for_beside_the_rig(tmp_path: Path) -> None:
     with pytest.raises(BoardError, match=r"mine\.toml: the board file cannot be read"):
         rig(tmp_path, '[[place]]\nname = "a"\nboard = "mine.toml"\n')
