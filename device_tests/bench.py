@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from pipeline import audit, golden, interpreters, runtimes, tflite, vectors, verify
+from pipeline import audit, golden, interpreters, runtimes, tflite, tflm_arena, vectors, verify
 from pipeline import verification as proof
 from pipeline.check import check_export
 from pipeline.devices import Device, is_flashable, open_device, ports
@@ -67,6 +67,7 @@ class Bench:
         audit.require_int8(graph)
         export = runtimes.export(graph, board, request.runtime)
         check_export(graph, export, board).require_fit()
+        proof.require_library(export, board)
         proof.require_tools(board)
         saved = None if request.golden_file is None else golden.load(request.golden_file, export.model)
         with Workspace(work) as workspace:
@@ -75,6 +76,17 @@ class Bench:
                 given = vectors.make(export.model, request.samples, request.seed)
                 saved = proof.golden_answers(workspace, export, given, golden.LAYER_SAMPLES, _silent)
             saved.require_layers(export.layers)
+            if export.runtime == "tflm" and is_flashable(board, place.port, place.flash):
+                export = tflm_arena.measure(
+                    workspace,
+                    export,
+                    board,
+                    _silent,
+                    transport=place.transport,
+                    port=place.port,
+                    serial_number=place.serial_number,
+                    flash=place.flash,
+                )
             made = proof.firmware(workspace, export, board, _silent)
         return Bench(place, request, graph, export, saved, dict(made.images), made.project, work)
 

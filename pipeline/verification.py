@@ -130,7 +130,7 @@ def verify_export(
     flash: str | None = None,
 ) -> dict[str, Any]:
     """verify_model with source files that are made already."""
-    _require_library(export, target)
+    require_library(export, target)
     check_export(graph, export, target).require_fit()
     require_tools(target)
     if golden_file is None:
@@ -254,7 +254,7 @@ def firmware(workspace: Workspace, export: Export, board: Board, progress: Progr
 
     Raises:  ToolError: a compiler or PlatformIO is missing or failed. BudgetError: it does not fit after all.
     """
-    _require_library(export, board)
+    require_library(export, board)
     versions = build.versions(board)
 
     def run(folder: Path) -> None:
@@ -293,7 +293,11 @@ def require_tools(board: Board) -> None:
         tools.find(board.emulator.program)
 
 
-def _require_library(export: Export, board: Board) -> None:
+def require_library(export: Export, board: Board) -> None:
+    """The tflm runtime's TFLM library and the C++ library that it needs.
+
+    Raises:  ToolError: one is missing.
+    """
     if export.runtime == "tflm" and not export.lib_deps:
         tflm_library.require(board)
     if export.language == "c++" and not board.is_hardware:  # PlatformIO brings a real board's

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from pipeline import board, interpreters, tflite, tflm, tflm_arena, tflm_library, tools
+from pipeline.device_tests.bench import Bench, Request
 from pipeline.errors import DeviceError, ToolError
 from pipeline.model import Export
+from pipeline.rig import Place
 from pipeline.workspace import Workspace
 from tests.tflite_builder import TfliteBuilder
 
@@ -61,6 +63,17 @@ def test_the_target_says_how_much_it_takes_and_the_constant_is_written_back(
     assert {path for path in export.files if export.files[path] != found.files[path]} == {"net_arena.h"}
     again, repeated = measure(export, tmp_path)
     assert (again, stages, repeated) == (found, ["arena"], [])
+
+
+@pytest.mark.emulated
+@pytest.mark.golden
+@pytest.mark.slow
+def test_the_device_tests_measure_it_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_cpp()
+    monkeypatch.setenv(tflm_library.VARIABLE, str(LIBRARY))
+    exported(tmp_path, monkeypatch, 3000)
+    request = Request(tmp_path / "net.tflite", "tflm", None, 1, 0, False)
+    assert Bench.build(Place("here", BOARD), request, tmp_path / "work").export.arena_bytes == 5520
 
 
 @pytest.mark.emulated
