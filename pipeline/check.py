@@ -6,6 +6,7 @@ is estimated on the high side; the linker has the last word when the project is 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from pipeline import audit, runtimes, tflite
 from pipeline.board import Board
 from pipeline.errors import BudgetError
-from pipeline.model import Export, KernelChoice
+from pipeline.model import Export, HiddenLayer, KernelChoice
 from pipeline.tflite import Graph
 
 # Measured high: -O3 on Armv6-M, where code is largest. tests/test_check.py compares with what is really built.
@@ -47,6 +48,7 @@ class CheckResult:
     kernels: tuple[KernelChoice, ...]
     arena_bytes: int
     arena_lower_bound: int
+    hidden: tuple[HiddenLayer, ...]
 
     @property
     def flash_bytes(self) -> int:
@@ -107,6 +109,7 @@ class CheckResult:
                 }
                 for k in self.kernels
             ],
+            "layers_hidden": [dataclasses.asdict(layer) for layer in self.hidden],
         }
 
 
@@ -144,6 +147,7 @@ def check_export(graph: Graph, export: Export, board: Board) -> CheckResult:
         kernels=export.kernels,
         arena_bytes=export.arena_bytes,
         arena_lower_bound=export.arena_lower_bound,
+        hidden=export.hidden,
     )
 
 

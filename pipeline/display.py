@@ -203,7 +203,9 @@ def check(found: Json, paint: Paint) -> str:
             ((p["bytes"], p["what"], "" if p["exact"] else "estimated") for p in part["parts"]),
             paint,
         )
-    lines += ["", f"{count(len(found['ops']), 'op')}, arena {found['arena_bytes']:,} bytes"]
+    arena, least = found["arena_bytes"], found["arena_lower_bound"]
+    needed = "the least possible" if arena == least else f"{least:,} are needed in one op"
+    lines += ["", f"{count(len(found['ops']), 'op')}, arena {arena:,} bytes ({needed})"]
     lines += table(
         ("op", "name", "output shape", "MACs", "weight bytes", "kernel", "why"),
         (
@@ -220,6 +222,10 @@ def check(found: Json, paint: Paint) -> str:
         ),
         paint,
     )
+    lines += [
+        paint("dim", f"  {layer['op_index']} {layer['op']} has no kernel: {layer['reason']}.")
+        for layer in found["layers_hidden"]
+    ]
     return "\n".join([*lines, *(paint("bad", problem) for problem in found["problems"])])
 
 

@@ -5,6 +5,7 @@ Floats are compared by their bits too: 0.0 differs from -0.0, and a NaN equals o
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 import sys
@@ -252,9 +253,7 @@ def as_json(
         "layers_compared": verdict.layers_compared,
         "layer_mismatches": verdict.layer_mismatches,
         "layer_samples": verdict.layer_samples,
-        "layers_hidden": [
-            {"op_index": h.op_index, "op": h.op, "tensor": h.tensor, "reason": h.reason} for h in export.hidden
-        ],
+        "layers_hidden": [dataclasses.asdict(layer) for layer in export.hidden],
         "golden": golden.source,
         "litert": _litert_json(litert),
         "instructions": None

@@ -287,7 +287,12 @@ def test_the_page_says_where_litert_differs_or_why_there_is_none(tmp_path: Path)
 
 def test_what_verify_prints_is_what_the_report_takes() -> None:
     export = SimpleNamespace(
-        runtime="aot", macs=1, arena_bytes=16, weights_bytes=4, model=SimpleNamespace(path="m.tflite", sha256="0")
+        runtime="aot",
+        macs=1,
+        arena_bytes=16,
+        weights_bytes=4,
+        hidden=(),
+        model=SimpleNamespace(path="m.tflite", sha256="0"),
     )
     printed = verify.as_json(
         model=export.model,
