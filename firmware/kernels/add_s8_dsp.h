@@ -1,4 +1,4 @@
-/* Sum of two tensors of one shape, int8, by SMMLAR. The contract is in add_s8_dsp.c. */
+/* Sum or difference of two tensors of one shape, int8, by SMMLAR. The contract is in add_s8_dsp.c. */
 #ifndef TFLASH_ADD_S8_DSP_H
 #define TFLASH_ADD_S8_DSP_H
 
@@ -10,11 +10,13 @@ extern "C" {
 
 struct tflash_add_s8_dsp_params {
   int32_t count;
-  int32_t offset;       /* 2^20 * -zero point of the coarser input */
+  int32_t offset;       /* coarse_factor * -zero point of the coarser input */
+  int32_t coarse_factor; /* 2^20, or -2^20 where it is subtracted */
   int32_t fine_offset;  /* 2^fine_left * -zero point of the finer input */
   int32_t fine_multiplier;
   int32_t multiplier;
   int16_t doubled_zero; /* 2 * zero point of the output + 1 */
+  int8_t fine_factor; /* 2, or -2 where it is subtracted */
   int8_t fine_left;
   int8_t fine_right; /* at least 1 */
   int8_t code;       /* right shift of the sum - 1, at least 0 */

@@ -1,6 +1,6 @@
-/* Sum of two tensors for Helium (MVE), int8 in, int8 out, each repeated along the dimensions where the other is longer.
- * The formula and shapes of add_s8.c, four elements at once.
- * Bit-exact with: add_s8.c.
+/* Sum or difference of two tensors for Helium (MVE), int8 in, int8 out, each repeated along the dimensions where the other is longer.
+ * The formulas and shapes of add_s8.c and sub_s8.c, four elements at once.
+ * Bit-exact with: add_s8.c and sub_s8.c.
  * Overflow: none possible. Offset codes are within +-255 and the multipliers below 1/2, 1/2 and 1.
  * Scratch: none. The output may be an input that has the output's shape; else they must not overlap. */
 #include "add_s8_mve.h"
@@ -19,7 +19,7 @@ static inline void add_four(const struct tflash_add_s8_mve_params *p, int32x4_t 
                             int32_t all, mve_pred16_t lanes) {
   const int32x4_t x = scaled(vshlq_n_s32(vaddq_n_s32(a, p->offset1), 20), p->multiplier1, p->shift1);
   const int32x4_t y = scaled(vshlq_n_s32(vaddq_n_s32(b, p->offset2), 20), p->multiplier2, p->shift2);
-  int32x4_t codes = scaled(vaddq_s32(x, y), p->output_multiplier, p->output_shift);
+  int32x4_t codes = scaled(vmlaq_n_s32(x, y, p->sign2), p->output_multiplier, p->output_shift);
   codes = vaddq_n_s32(codes, p->output_offset);
   codes = vmaxq_s32(codes, vdupq_n_s32(p->activation_min));
   codes = vminq_s32(codes, vdupq_n_s32(p->activation_max));

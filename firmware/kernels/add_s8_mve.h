@@ -1,4 +1,4 @@
-/* Sum of two tensors for Helium, int8. The contract is in add_s8_mve.c. */
+/* Sum or difference of two tensors for Helium, int8. The contract is in add_s8_mve.c. */
 #ifndef TFLASH_ADD_S8_MVE_H
 #define TFLASH_ADD_S8_MVE_H
 
@@ -12,6 +12,7 @@ struct tflash_add_s8_mve_params {
   int32_t shape[4];    /* loops over the output, the last one innermost */
   int32_t strides1[4]; /* elements of input1 from one turn of a loop to the next; 0 repeats */
   int32_t strides2[4];
+  int32_t sign2; /* of input2 in the sum: 1 or -1 */
   int32_t offset1; /* -zero point of input1 */
   int32_t offset2;
   int32_t multiplier1;

@@ -1,27 +1,29 @@
 /* 2-D average pooling for Helium (MVE), int8 in, int8 out, of equal scale and zero point.
- * The formula and shapes of average_pool_2d_s8.c, four channels at once; Helium does not divide, so each output takes
+ * The formula and shapes of average_pool_2d_s8.c, eight channels at once; Helium does not divide, so each output takes
  * one scalar division.
  * Bit-exact with: average_pool_2d_s8.c.
- * Overflow: a window of up to 2^24 - 1 positions is safe; aot/ops/pool.py checks it.
+ * Overflow: sums of up to 256 positions are int16, whole windows int32; aot/ops/pool.py says how many rows go together.
  * Scratch: none. Outputs are computed in order, so that they may overlap the input: aot/ops/overlap.py says how far. */
 #include "average_pool_2d_s8_mve.h"
 
 #include "mve.h"
 #include "window.h"
 
-/* The codes of one window: rows x columns positions from `window` on. */
-static inline int32x4_t window_sum(const int8_t *window, int32_t rows, int32_t columns, int32_t channels,
-                                   int32_t input_row, mve_pred16_t lanes) {
-  int32x4_t sum = vdupq_n_s32(0);
-  for (int32_t y = 0; y < rows; ++y) {
-    const int8_t *at = window;
-    for (int32_t x = columns; x > 0; --x) {
-      sum = vaddq_s32(sum, vldrbq_z_s32(at, lanes));
-      at += channels;
+/* The codes of one window: rows x columns positions of eight channels from `window` on. */
+static inline struct tflash_mve_sums window_sums(const struct tflash_average_pool_2d_s8_mve_params *p,
+                                                 const int8_t *window, int32_t rows, int32_t columns,
+                                                 mve_pred16_t lanes) {
+  struct tflash_mve_sums sums = {vdupq_n_s32(0), vdupq_n_s32(0)};
+  for (int32_t y = 0; y < rows;) {
+    const int32_t end = y + p->rows_together < rows ? y + p->rows_together : rows;
+    int16x8_t together = vdupq_n_s16(0);
+    for (; y < end; ++y) {
+      together = tflash_mve_add_positions(together, window, columns, p->channels, lanes);
+      window += p->input_width * p->channels;
     }
-    window += input_row;
+    sums = tflash_mve_widen(sums, together);
   }
-  return sum;
+  return sums;
 }
 
 void tflash_average_pool_2d_s8_mve(const struct tflash_average_pool_2d_s8_mve_params *p, const int8_t *input,
@@ -40,16 +42,19 @@ void tflash_average_pool_2d_s8_mve(const struct tflash_average_pool_2d_s8_mve_pa
         const int32_t count = rows * columns;
         const int8_t *const window = input + (y_origin + fy_first) * input_row + (x_origin + fx_first) * p->channels;
 
-        for (int32_t c = 0; c < p->channels; c += 4) {
-          const mve_pred16_t lanes = vctp32q((uint32_t)(p->channels - c));
-          int32_t sum[4];
-          vstrwq_s32(sum, window_sum(window + c, rows, columns, p->channels, input_row, lanes));
-          for (int32_t i = 0; i < 4; ++i) {
-            sum[i] = (sum[i] > 0 ? sum[i] + count / 2 : sum[i] - count / 2) / count;
+        for (int32_t c = 0; c < p->channels; c += 8) {
+          const mve_pred16_t lanes = vctp16q((uint32_t)(p->channels - c));
+          const struct tflash_mve_sums sums = window_sums(p, window + c, rows, columns, lanes);
+          int16_t codes[8];
+          int32_t even_odd[8];
+          vst2q_s32(even_odd, ((int32x4x2_t){{sums.even, sums.odd}}));
+          for (int32_t i = 0; i < 8; ++i) {
+            const int32_t sum = even_odd[i];
+            codes[i] = (int16_t)((sum > 0 ? sum + count / 2 : sum - count / 2) / count);
           }
-          int32x4_t codes = vmaxq_s32(vldrwq_s32(sum), vdupq_n_s32(p->activation_min));
-          codes = vminq_s32(codes, vdupq_n_s32(p->activation_max));
-          vstrbq_p_s32(output + c, codes, lanes);
+          int16x8_t clamped = vmaxq_s16(vldrhq_s16(codes), vdupq_n_s16((int16_t)p->activation_min));
+          clamped = vminq_s16(clamped, vdupq_n_s16((int16_t)p->activation_max));
+          vstrbq_p_s16(output + c, clamped, lanes);
         }
         output += p->channels;
       }

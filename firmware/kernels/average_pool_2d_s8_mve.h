@@ -21,6 +21,7 @@ struct tflash_average_pool_2d_s8_mve_params {
   int32_t stride_width;
   int32_t pad_top;
   int32_t pad_left;
+  int32_t rows_together; /* of a window, so many that they have up to 256 positions */
   int32_t activation_min;
   int32_t activation_max;
 };

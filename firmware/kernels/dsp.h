@@ -116,6 +116,80 @@ static inline uint32_t tflash_sxtb16_odd(uint32_t word) {
 #endif
 }
 
+/* Adds bytes 0 and 2 of a word to two int16. */
+static inline uint32_t tflash_sxtab16(uint32_t sums, uint32_t word) {
+#ifdef TFLASH_DSP_ASM
+  uint32_t result;
+  __asm("sxtab16 %0, %1, %2" : "=r"(result) : "r"(sums), "r"(word));
+  return result;
+#else
+  const uint32_t pair = tflash_sxtb16(word);
+  return ((sums + pair) & 0xFFFFu) | ((sums & 0xFFFF0000u) + (pair & 0xFFFF0000u));
+#endif
+}
+
+/* Adds bytes 1 and 3 of a word to two int16. */
+static inline uint32_t tflash_sxtab16_odd(uint32_t sums, uint32_t word) {
+#ifdef TFLASH_DSP_ASM
+  uint32_t result;
+  __asm("sxtab16 %0, %1, %2, ror #8" : "=r"(result) : "r"(sums), "r"(word));
+  return result;
+#else
+  return tflash_sxtab16(sums, word >> 8);
+#endif
+}
+
+/* Of each of four int8 the larger. */
+static inline uint32_t tflash_larger_codes(uint32_t a, uint32_t b) {
+#ifdef TFLASH_DSP_ASM
+  uint32_t result;
+  __asm("ssub8 %0, %1, %2\n\tsel %0, %1, %2" : "=&r"(result) : "r"(a), "r"(b));
+  return result;
+#else
+  uint32_t result = 0;
+  for (int32_t shift = 0; shift < 32; shift += 8) {
+    const uint32_t larger = (int8_t)(uint8_t)(a >> shift) >= (int8_t)(uint8_t)(b >> shift) ? a : b;
+    result |= larger & (UINT32_C(0xFF) << shift);
+  }
+  return result;
+#endif
+}
+
+/* Of each of four int8 the lesser. */
+static inline uint32_t tflash_lesser_codes(uint32_t a, uint32_t b) {
+#ifdef TFLASH_DSP_ASM
+  uint32_t result;
+  __asm("ssub8 %0, %1, %2\n\tsel %0, %2, %1" : "=&r"(result) : "r"(a), "r"(b));
+  return result;
+#else
+  return ~tflash_larger_codes(~a, ~b);
+#endif
+}
+
+/* Four times a code. */
+static inline uint32_t tflash_four_codes(int32_t code) {
+  return (uint32_t)(uint8_t)code * 0x01010101u;
+}
+
+/* Adds up four neighbouring codes each of some positions, `step` bytes apart: pairs[0] are the sums, as int16, of codes
+ * 0 and 2, pairs[1] those of 1 and 3. No sum of up to 256 positions overflows. */
+static inline void tflash_add_positions(const int8_t *at, int32_t positions, int32_t step, uint32_t pairs[2]) {
+  for (; positions > 0; --positions) {
+    const uint32_t word = tflash_load_word(at);
+    pairs[0] = tflash_sxtab16(pairs[0], word);
+    pairs[1] = tflash_sxtab16_odd(pairs[1], word);
+    at += step;
+  }
+}
+
+/* Adds such sums to four int32. */
+static inline void tflash_widen_sums(const uint32_t pairs[2], int32_t sums[4]) {
+  sums[0] += (int16_t)(uint16_t)pairs[0];
+  sums[1] += (int16_t)(uint16_t)pairs[1];
+  sums[2] += (int32_t)pairs[0] >> 16;
+  sums[3] += (int32_t)pairs[1] >> 16;
+}
+
 /* Requantization in four instructions, exactly as requant.h does it in two roundings.
  *
  * twice:      the accumulator, doubled; |twice| < 2^31, and stays so when shifted left
@@ -146,19 +220,11 @@ static inline void tflash_clamp_codes(int8_t *codes, int32_t count, int32_t low,
   if (low == INT8_MIN && high == INT8_MAX) {
     return;
   }
-#ifdef TFLASH_DSP_ASM
-  const uint32_t lows = (uint32_t)(uint8_t)low * 0x01010101u;
-  const uint32_t highs = (uint32_t)(uint8_t)high * 0x01010101u;
   for (; count >= 4; count -= 4) {
-    uint32_t word = tflash_load_word(codes);
-    uint32_t difference;
-    __asm("ssub8 %1, %0, %2\n\tsel %0, %0, %2\n\tssub8 %1, %0, %3\n\tsel %0, %3, %0"
-          : "+r"(word), "=&r"(difference)
-          : "r"(lows), "r"(highs));
-    tflash_store_word(codes, word);
+    const uint32_t word = tflash_larger_codes(tflash_load_word(codes), tflash_four_codes(low));
+    tflash_store_word(codes, tflash_lesser_codes(word, tflash_four_codes(high)));
     codes += 4;
   }
-#endif
   for (; count > 0; --count) {
     const int32_t code = *codes;
     *codes++ = (int8_t)(code < low ? low : (code > high ? high : code));

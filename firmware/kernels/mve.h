@@ -19,6 +19,30 @@ static inline int32x4_t tflash_mve_requantize(int32x4_t acc, int32x4_t multiplie
   return vrshlq_s32(vaddq_s32(high, vshrq_n_s32(high, 31)), shift);
 }
 
+/* Sums of eight neighbouring codes, as VMOVLB and VMOVLT split them. */
+struct tflash_mve_sums {
+  int32x4_t even;
+  int32x4_t odd;
+};
+
+#define TFLASH_MVE_SUMMED 256 /* codes whose sum is an int16 */
+
+/* Adds eight neighbouring codes each of some positions, `step` bytes apart; lanes: those of the eight that exist. */
+static inline int16x8_t tflash_mve_add_positions(int16x8_t sums, const int8_t *at, int32_t positions, int32_t step,
+                                                 mve_pred16_t lanes) {
+  for (; positions > 0; --positions) {
+    sums = vaddq_s16(sums, vldrbq_z_s16(at, lanes));
+    at += step;
+  }
+  return sums;
+}
+
+static inline struct tflash_mve_sums tflash_mve_widen(struct tflash_mve_sums sums, int16x8_t more) {
+  sums.even = vaddq_s32(sums.even, vmovlbq_s16(more));
+  sums.odd = vaddq_s32(sums.odd, vmovltq_s16(more));
+  return sums;
+}
+
 /* Copies count bytes; none where count is below 1. */
 static inline void tflash_mve_copy(int8_t *to, const int8_t *from, int32_t count) {
   if (count > 0) {

@@ -15,8 +15,9 @@ from tests.kernels.test_conv_2d_s8 import conv_2d_case
 from tests.kernels.test_depthwise_conv_2d_s8 import depthwise_conv_2d_case
 from tests.kernels.test_elementwise_s8 import elementwise_case
 from tests.kernels.test_fully_connected_s8 import fully_connected_case
-from tests.kernels.test_mve import wide_conv_2d_case, wide_depthwise_conv_2d_case
+from tests.kernels.test_mve import wide_conv_2d_case, wide_depthwise_conv_2d_case, wide_mean_case, wide_pool_2d_case
 from tests.kernels.test_networks import network_case
+from tests.kernels.test_pool_2d_s8 import pool_2d_case
 
 DSP = Core(frozenset({"dsp", "fpu"}))
 TARGETS = [
@@ -30,10 +31,14 @@ TARGETS = [
 ]
 
 CASES: dict[str, tuple[Callable[[int], Case], ...]] = {
-    "add_s8_dsp": (partial(elementwise_case, "ADD"),),
+    "add_s8_dsp": (partial(elementwise_case, "ADD"), partial(elementwise_case, "SUB")),
+    "average_pool_2d_s8_dsp": (partial(pool_2d_case, "AVERAGE_POOL_2D"), partial(wide_pool_2d_case, "AVERAGE_POOL_2D")),
     "conv_2d_s8_dsp": (conv_2d_case, wide_conv_2d_case),
     "depthwise_conv_2d_s8_dsp": (depthwise_conv_2d_case, wide_depthwise_conv_2d_case),
     "fully_connected_s8_dsp": (fully_connected_case,),
+    "max_pool_2d_s8_dsp": (partial(pool_2d_case, "MAX_POOL_2D"), partial(wide_pool_2d_case, "MAX_POOL_2D")),
+    "mean_s8_dsp": (partial(wide_mean_case, "MEAN"), partial(wide_mean_case, "SUM")),
+    "mul_s8_dsp": (partial(elementwise_case, "MUL"),),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -75,7 +76,7 @@ def wide_depthwise_conv_2d_case(number: int) -> Case:
 
 def wide_pool_2d_case(op: str, number: int) -> Case:
     draw = Draw(f"{op} for vectors", number)
-    taps = draw.choice(((2, 2), (3, 3), (draw.integer(1, 12), draw.integer(1, 12))))
+    taps = draw.choice(((2, 2), (3, 3), (draw.integer(1, 12), draw.integer(1, 12)), (draw.integer(16, 40), 17)))
     height, width = (tap * draw.integer(1, 2) for tap in taps)
     channels, zero = draw.integer(10, 70), draw.output_zero_point()
     model = TfliteBuilder()
@@ -95,12 +96,31 @@ def wide_pool_2d_case(op: str, number: int) -> Case:
     return Case(f"wide_{op.lower()}_{number}", model.build(), draw.samples([((1, height, width, channels), zero)]))
 
 
+def wide_mean_case(op: str, number: int) -> Case:
+    """Over neighbouring axes with some elements behind them, now and then more of them than int16 sums can be of."""
+    draw = Draw(f"{op} for vectors", number)
+    outer, inner = draw.choice((1, 1, 3)), draw.integer(3, 40)
+    reduced = draw.choice(((draw.integer(1, 9), draw.integer(1, 9)), (draw.integer(2, 60),), (draw.integer(250, 700),)))
+    axes = [axis + 1 for axis in range(len(reduced))]
+    ratio = draw.choice((1.0, draw.log_uniform(0.3, 4.0), 2.0 ** draw.integer(-2, 2)))
+    ratio /= draw.choice((1, math.prod(reduced))) if op == "SUM" else 1
+    input_zero, output_zero = draw.zero_point(), draw.output_zero_point()
+    model = TfliteBuilder()
+    shape = (outer, *reduced, inner)
+    x = model.input(shape, scale=0.05, zero_point=input_zero)
+    y = model.output((outer, inner), scale=0.05 / ratio, zero_point=output_zero)
+    model.op(op, [x, model.constant(np.array(axes, np.int32))], [y], keep_dims=False)
+    return Case(f"wide_{op.lower()}_{number}", model.build(), draw.samples([(shape, input_zero)]))
+
+
 CASES: dict[str, tuple[Callable[[int], Case], ...]] = {
-    "add_s8_mve": (partial(elementwise_case, "ADD"),),
+    "add_s8_mve": (partial(elementwise_case, "ADD"), partial(elementwise_case, "SUB")),
     "average_pool_2d_s8_mve": (partial(pool_2d_case, "AVERAGE_POOL_2D"), partial(wide_pool_2d_case, "AVERAGE_POOL_2D")),
     "conv_2d_s8_mve": (conv_2d_case, wide_conv_2d_case),
     "depthwise_conv_2d_s8_mve": (depthwise_conv_2d_case, wide_depthwise_conv_2d_case),
     "fully_connected_s8_mve": (fully_connected_case,),
+    "mean_s8_mve": (partial(wide_mean_case, "MEAN"), partial(wide_mean_case, "SUM")),
+    "mul_s8_mve": (partial(elementwise_case, "MUL"),),
     "max_pool_2d_s8_mve": (partial(pool_2d_case, "MAX_POOL_2D"), partial(wide_pool_2d_case, "MAX_POOL_2D")),
 }
 

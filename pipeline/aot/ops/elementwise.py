@@ -22,12 +22,12 @@ def lower_add(graph: Graph, op: Op, core: Core) -> Step:
 
 
 def lower_sub(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of tflash_sub_s8."""
-    return _step(graph, op, core, "sub_s8", _sum_params(graph, op))
+    """One call of the best kernel of SUB_VARIANTS."""
+    return choose(SUB_VARIANTS, _step(graph, op, core, "sub_s8", _sum_params(graph, op)), core)
 
 
 def lower_mul(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of tflash_mul_s8. Source of the multiplier: TFLM's mul_common.cc."""
+    """One call of the best kernel of MUL_VARIANTS. Source of the multiplier: TFLM's mul_common.cc."""
     first, second, output = _tensors(graph, op)
     multiplier = checked_multiplier(op, first.scale * second.scale / output.scale)
     largest = (128 + abs(first.zero_point)) * (128 + abs(second.zero_point))
@@ -41,7 +41,7 @@ def lower_mul(graph: Graph, op: Op, core: Core) -> Step:
         "activation_min": low,
         "activation_max": high,
     }
-    return _step(graph, op, core, "mul_s8", params)
+    return choose(MUL_VARIANTS, _step(graph, op, core, "mul_s8", params), core)
 
 
 def lower_maximum(graph: Graph, op: Op, core: Core) -> Step:
@@ -210,11 +210,16 @@ def _add_dsp_obstacle(step: Step) -> str | None:
     return None
 
 
-def _add_dsp(step: Step) -> Step:
-    """add_s8 with its operands sorted by scale: the larger scale's multiplier is 1/2, which a shift does."""
-    params = {name: value for name, value in step.params.items() if isinstance(value, int)}
+def _integers(step: Step) -> dict[str, int]:
+    return {name: value for name, value in step.params.items() if isinstance(value, int)}
+
+
+def _add_dsp(step: Step, sign2: int) -> Step:
+    """add_s8_dsp with its operands sorted by scale: the larger scale's multiplier is 1/2, which a shift does."""
+    params = _integers(step)
     shape = step.params["shape"]
     coarse, fine = ("1", "2") if (params["multiplier1"], params["shift1"]) == (1 << 30, 0) else ("2", "1")
+    coarse_factor = (1 if coarse == "1" else sign2) << _LEFT_SHIFT
     right = -params[f"shift{fine}"]
     left = _LEFT_SHIFT + 1  # the accumulator, doubled
     if right == 0:  # the same scale: 1/2 once more, with a bit that the right shift takes away again
@@ -226,11 +231,13 @@ def _add_dsp(step: Step) -> Step:
         in_place=step.in_place if coarse == "1" or step.in_place is None else 1 - step.in_place,
         params={
             "count": shape[3] if isinstance(shape, tuple) else 0,
-            "offset": params[f"offset{coarse}"] << _LEFT_SHIFT,
+            "offset": params[f"offset{coarse}"] * coarse_factor,
+            "coarse_factor": coarse_factor,
             "fine_offset": params[f"offset{fine}"] << left,
             "fine_multiplier": params[f"multiplier{fine}"],
             "multiplier": params["output_multiplier"],
             "doubled_zero": 2 * params["output_offset"] + 1,
+            "fine_factor": 2 if fine == "1" else 2 * sign2,
             "fine_left": left,
             "fine_right": right,
             "code": -params["output_shift"] - 1,
@@ -240,10 +247,67 @@ def _add_dsp(step: Step) -> Step:
     )
 
 
-ADD_VARIANTS: tuple[Variant[Step], ...] = (
-    Variant("add_s8_mve", "mve", "four sums at once", no_obstacle, lambda step: replace(step, kernel="add_s8_mve")),
-    Variant("add_s8_dsp", "dsp", "SMMLAR, one multiplication an operand less", _add_dsp_obstacle, _add_dsp),
-    Variant("add_s8", "", "portable C", no_obstacle, lambda step: step),
+def _add_mve(step: Step, sign2: int) -> Step:
+    loops = {name: step.params[name] for name in ("shape", "strides1", "strides2")}
+    return replace(step, kernel="add_s8_mve", params={**loops, "sign2": sign2, **_integers(step)})
+
+
+def _add_variants(kernel: str, sign2: int) -> tuple[Variant[Step], ...]:
+    return (
+        Variant("add_s8_mve", "mve", "four elements at once", no_obstacle, lambda step: _add_mve(step, sign2)),
+        Variant(
+            "add_s8_dsp",
+            "dsp",
+            "SMMLAR, one multiplication an operand less",
+            _add_dsp_obstacle,
+            lambda step: _add_dsp(step, sign2),
+        ),
+        Variant(kernel, "", "portable C", no_obstacle, lambda step: step),
+    )
+
+
+ADD_VARIANTS = _add_variants("add_s8", 1)
+SUB_VARIANTS = _add_variants("sub_s8", -1)
+
+
+def _mul_dsp_obstacle(step: Step) -> str | None:
+    shift = _integers(step)["shift"]
+    return None if 1 <= -shift <= packing.LARGEST_RIGHT_SHIFT else f"a shift of the product by {shift}"
+
+
+def _mul_dsp(step: Step) -> Step:
+    params = _integers(step)
+    return replace(
+        step,
+        kernel="mul_s8_dsp",
+        params={
+            **{name: step.params[name] for name in ("shape", "strides1", "strides2")},
+            "offset1": 2 * params["offset1"],
+            "offset2": params["offset2"],
+            "multiplier": params["multiplier"],
+            "doubled_zero": 2 * params["output_offset"] + 1,
+            "code": -params["shift"] - 1,
+            "activation_min": params["activation_min"],
+            "activation_max": params["activation_max"],
+        },
+    )
+
+
+def _mul_mve_obstacle(step: Step) -> str | None:
+    shift = _integers(step)["shift"]
+    return None if shift < 0 else "a product that is multiplied by 1/2 or more"
+
+
+MUL_VARIANTS: tuple[Variant[Step], ...] = (
+    Variant(
+        "mul_s8_mve",
+        "mve",
+        "eight products at once",
+        _mul_mve_obstacle,
+        lambda step: replace(step, kernel="mul_s8_mve"),
+    ),
+    Variant("mul_s8_dsp", "dsp", "requantization by SMMLAR", _mul_dsp_obstacle, _mul_dsp),
+    Variant("mul_s8", "", "portable C", no_obstacle, lambda step: step),
 )
 
 

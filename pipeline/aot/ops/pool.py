@@ -13,6 +13,7 @@ from pipeline.aot.variants import Variant, choose, no_obstacle
 from pipeline.tflite import Graph, Op
 
 _MAX_AVERAGED = (1 << 24) - 1  # codes of up to 128 whose sum, half their count added for rounding, is an int32
+_INT16_POSITIONS = 256  # codes whose sum is an int16
 
 
 def lower_average_pool_2d(graph: Graph, op: Op, core: Core) -> Step:
@@ -69,12 +70,63 @@ def _lower(graph: Graph, op: Op, core: Core, variants: Sequence[Variant[Step]]) 
     return choose(variants, step, core)
 
 
-def _variants(kernel: str, mve_reason: str) -> tuple[Variant[Step], ...]:
-    return (
-        Variant(f"{kernel}_mve", "mve", mve_reason, no_obstacle, lambda step: replace(step, kernel=f"{kernel}_mve")),
-        Variant(kernel, "", "portable C", no_obstacle, lambda step: replace(step, kernel=kernel)),
-    )
+def _summed_in_16_bits(step: Step, kernel: str) -> Step:
+    """With the rows of a window that together have so many positions that int16 sums of their codes do not overflow."""
+    width = min(_size(step, "filter_width"), _size(step, "input_width"))
+    activation = {name: step.params[name] for name in ("activation_min", "activation_max")}
+    others = {name: value for name, value in step.params.items() if name not in activation}
+    return replace(step, kernel=kernel, params={**others, "rows_together": _INT16_POSITIONS // width, **activation})
 
 
-AVERAGE_VARIANTS = _variants("average_pool_2d_s8", "sums of four channels at once")
-MAX_VARIANTS = _variants("max_pool_2d_s8", "sixteen channels at once")
+def _long_row(step: Step) -> str | None:
+    width = min(_size(step, "filter_width"), _size(step, "input_width"))
+    return f"rows of {width} positions in a window" if width > _INT16_POSITIONS else None
+
+
+def _few_channels(step: Step) -> str | None:
+    return f"{_size(step, 'channels')} channels" if _size(step, "channels") < 4 else None
+
+
+def _size(step: Step, name: str) -> int:
+    value = step.params[name]
+    if not isinstance(value, int):
+        raise ValueError(f"{name} is no number")
+    return value
+
+
+AVERAGE_VARIANTS: tuple[Variant[Step], ...] = (
+    Variant(
+        "average_pool_2d_s8_mve",
+        "mve",
+        "int16 sums of eight channels at once",
+        _long_row,
+        lambda step: _summed_in_16_bits(step, "average_pool_2d_s8_mve"),
+    ),
+    Variant(
+        "average_pool_2d_s8_dsp",
+        "dsp",
+        "SXTAB16 on four channels at once",
+        lambda step: _few_channels(step) or _long_row(step),
+        lambda step: _summed_in_16_bits(step, "average_pool_2d_s8_dsp"),
+    ),
+    Variant(
+        "average_pool_2d_s8", "", "portable C", no_obstacle, lambda step: replace(step, kernel="average_pool_2d_s8")
+    ),
+)
+MAX_VARIANTS: tuple[Variant[Step], ...] = (
+    Variant(
+        "max_pool_2d_s8_mve",
+        "mve",
+        "sixteen channels at once",
+        no_obstacle,
+        lambda step: replace(step, kernel="max_pool_2d_s8_mve"),
+    ),
+    Variant(
+        "max_pool_2d_s8_dsp",
+        "dsp",
+        "SSUB8 and SEL on four channels at once",
+        _few_channels,
+        lambda step: replace(step, kernel="max_pool_2d_s8_dsp"),
+    ),
+    Variant("max_pool_2d_s8", "", "portable C", no_obstacle, lambda step: replace(step, kernel="max_pool_2d_s8")),
+)

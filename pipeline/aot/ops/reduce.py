@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from pipeline.aot.ops.operands import constant_integers
 from pipeline.aot.requantization import checked_multiplier, prove_no_overflow
 from pipeline.aot.steps import Core, ParamValue, Step, portable_reason, quantized_input, quantized_output, refuse
+from pipeline.aot.variants import Variant, choose, no_obstacle
 from pipeline.fixedpoint import Multiplier
 from pipeline.tflite import Graph, Op, Tensor
 
@@ -14,12 +16,12 @@ _MAX_GROUPS = 4
 
 
 def lower_mean(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of tflash_mean_s8."""
+    """One call of the best kernel of MEAN_VARIANTS."""
     return _mean(graph, op, core, is_sum=False)
 
 
 def lower_sum(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of tflash_mean_s8, with a multiplier that does not divide."""
+    """One call of the best kernel of MEAN_VARIANTS, with a multiplier that does not divide."""
     return _mean(graph, op, core, is_sum=True)
 
 
@@ -56,7 +58,7 @@ def _mean(graph: Graph, op: Op, core: Core, *, is_sum: bool) -> Step:
         multiplier = _divided(multiplier, count)
     # The largest partial sum: the zero point's part comes first, and the codes add up to 128 each.
     prove_no_overflow(op, [count * (128 + abs(source.zero_point))], [multiplier], output.zero_point)
-    return Step(
+    step = Step(
         op=op,
         kernel="mean_s8",
         reason=portable_reason(core),
@@ -70,6 +72,7 @@ def _mean(graph: Graph, op: Op, core: Core, *, is_sum: bool) -> Step:
             "shift": multiplier.shift,
         },
     )
+    return choose(MEAN_VARIANTS, step, core)
 
 
 def _walk(source: Tensor, output: Tensor, axes: set[int]) -> dict[str, ParamValue]:
@@ -138,3 +141,44 @@ def _groups(shape: tuple[int, ...], axes: list[int]) -> list[tuple[int, int]]:
 def _filled(values: list[int], filler: int) -> tuple[int, ...]:
     """Four values, the fillers first."""
     return tuple([filler] * (_MAX_GROUPS - len(values)) + values)
+
+
+def _apart(step: Step) -> str | None:
+    if _size(step, "reductions") > 1:
+        return "axes that are no neighbours"
+    inner = _size(step, "run_stride")
+    return f"{inner} elements behind its axes" if inner < 4 else None
+
+
+def _mean_mve_obstacle(step: Step) -> str | None:
+    return _apart(step) or (None if _size(step, "shift") < 0 else "a mean that is multiplied by 1/2 or more")
+
+
+def _between(step: Step, kernel: str) -> Step:
+    """The input as [outer][run][inner]: what goes is in the middle."""
+    inner = _size(step, "run_stride")
+    sizes = {"outer": _size(step, "outputs") // inner, "run": _size(step, "run"), "inner": inner}
+    scaling = {name: step.params[name] for name in ("sum_offset", "output_offset", "multiplier", "shift")}
+    return replace(step, kernel=kernel, params={**sizes, **scaling})
+
+
+def _size(step: Step, name: str) -> int:
+    value = step.params[name]
+    if not isinstance(value, int):
+        raise ValueError(f"{name} is no number")
+    return value
+
+
+MEAN_VARIANTS: tuple[Variant[Step], ...] = (
+    Variant(
+        "mean_s8_mve",
+        "mve",
+        "int16 sums of eight elements at once",
+        _mean_mve_obstacle,
+        lambda step: _between(step, "mean_s8_mve"),
+    ),
+    Variant(
+        "mean_s8_dsp", "dsp", "SXTAB16 on four elements at once", _apart, lambda step: _between(step, "mean_s8_dsp")
+    ),
+    Variant("mean_s8", "", "portable C", no_obstacle, lambda step: step),
+)

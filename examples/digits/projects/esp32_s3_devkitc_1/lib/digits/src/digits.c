@@ -57,7 +57,7 @@ static void run_quant_stem(void) {
 }
 
 /* op 1, DEPTHWISE_CONV_2D, 1x8x8x16 -> 1x4x4x16: digits/quant_down_depthwise/depthwise1 */
-static void run_depthwise1(void) {
+static void run_quant_down_depthwise(void) {
   static const struct tflash_depthwise_conv_2d_s8_params params = {
       .batches = 1,
       .input_height = 8,
@@ -79,10 +79,10 @@ static void run_depthwise1(void) {
       .activation_min = -21,
       .activation_max = 127,
       .per_channel = 1,
-      .weights = digits_depthwise1_weights,
-      .bias = digits_depthwise1_bias,
-      .multipliers = digits_depthwise1_multipliers,
-      .shifts = digits_depthwise1_shifts,
+      .weights = digits_quant_down_depthwise_weights,
+      .bias = digits_quant_down_depthwise_bias,
+      .multipliers = digits_quant_down_depthwise_multipliers,
+      .shifts = digits_quant_down_depthwise_shifts,
   };
   tflash_depthwise_conv_2d_s8(&params, (const int8_t *)(arena + 64), (int8_t *)(arena + 0));
 }
@@ -121,7 +121,7 @@ static void run_quant_down_pointwise(void) {
 }
 
 /* op 3, DEPTHWISE_CONV_2D, 1x4x4x32 -> 1x4x4x32: digits/quant_residual_depthwise/depthwise1 */
-static void run_depthwise1_depthwise_conv_2d(void) {
+static void run_quant_residual_depthwise(void) {
   static const struct tflash_depthwise_conv_2d_s8_params params = {
       .batches = 1,
       .input_height = 4,
@@ -143,10 +143,10 @@ static void run_depthwise1_depthwise_conv_2d(void) {
       .activation_min = -24,
       .activation_max = 127,
       .per_channel = 1,
-      .weights = digits_depthwise1_depthwise_conv_2d_weights,
-      .bias = digits_depthwise1_depthwise_conv_2d_bias,
-      .multipliers = digits_depthwise1_depthwise_conv_2d_multipliers,
-      .shifts = digits_depthwise1_depthwise_conv_2d_shifts,
+      .weights = digits_quant_residual_depthwise_weights,
+      .bias = digits_quant_residual_depthwise_bias,
+      .multipliers = digits_quant_residual_depthwise_multipliers,
+      .shifts = digits_quant_residual_depthwise_shifts,
   };
   tflash_depthwise_conv_2d_s8(&params, (const int8_t *)(arena + 576), (int8_t *)(arena + 64));
 }
@@ -218,7 +218,7 @@ static void run_quant_project(void) {
 }
 
 /* op 6, ADD, 1x4x4x32 -> 1x4x4x32: digits/quant_add/add */
-static void run_add(void) {
+static void run_quant_add(void) {
   static const struct tflash_add_s8_params params = {
       .shape = {1, 1, 1, 512},
       .strides1 = {0, 0, 0, 1},
@@ -295,17 +295,17 @@ int digits_init(void) {
 int digits_invoke(void) {
   run_quant_stem();
   TFLASH_LAYER(0, arena + 64, 1024u);
-  run_depthwise1();
+  run_quant_down_depthwise();
   TFLASH_LAYER(1, arena + 0, 256u);
   run_quant_down_pointwise();
   TFLASH_LAYER(2, arena + 576, 512u);
-  run_depthwise1_depthwise_conv_2d();
+  run_quant_residual_depthwise();
   TFLASH_LAYER(3, arena + 64, 512u);
   run_quant_residual_pointwise();
   TFLASH_LAYER(4, arena + 32, 512u);
   run_quant_project();
   TFLASH_LAYER(5, arena + 0, 512u);
-  run_add();
+  run_quant_add();
   TFLASH_LAYER(6, arena + 576, 512u);
   run_quant_pool();
   TFLASH_LAYER(7, arena + 16, 32u);

@@ -7,7 +7,7 @@
 #include "kernels/conv_2d_s8_dsp.h"
 #include "kernels/depthwise_conv_2d_s8_dsp.h"
 #include "kernels/fully_connected_s8_dsp.h"
-#include "kernels/mean_s8.h"
+#include "kernels/mean_s8_dsp.h"
 #include "kernels/softmax_s8.h"
 
 /* The arena: 1416 bytes; 1416 are in use at once at the least.
@@ -60,7 +60,7 @@ static void run_quant_stem(void) {
 }
 
 /* op 1, DEPTHWISE_CONV_2D, 1x8x8x16 -> 1x4x4x16: digits/quant_down_depthwise/depthwise1 */
-static void run_depthwise1(void) {
+static void run_quant_down_depthwise(void) {
   static const struct tflash_depthwise_conv_2d_s8_dsp_params params = {
       .batches = 1,
       .input_channels = 16,
@@ -86,10 +86,10 @@ static void run_depthwise1(void) {
       .input_position_step = 16,
       .output_line_step = 64,
       .output_position_step = 16,
-      .weights = digits_depthwise1_weights,
-      .bias = digits_depthwise1_bias,
-      .multipliers = digits_depthwise1_multipliers,
-      .codes = digits_depthwise1_codes,
+      .weights = digits_quant_down_depthwise_weights,
+      .bias = digits_quant_down_depthwise_bias,
+      .multipliers = digits_quant_down_depthwise_multipliers,
+      .codes = digits_quant_down_depthwise_codes,
       .scratch = (void *)(arena + 0),
   };
   tflash_depthwise_conv_2d_s8_dsp(&params, (const int8_t *)(arena + 392), (int8_t *)(arena + 392));
@@ -126,7 +126,7 @@ static void run_quant_down_pointwise(void) {
 }
 
 /* op 3, DEPTHWISE_CONV_2D, 1x4x4x32 -> 1x4x4x32: digits/quant_residual_depthwise/depthwise1 */
-static void run_depthwise1_depthwise_conv_2d(void) {
+static void run_quant_residual_depthwise(void) {
   static const struct tflash_depthwise_conv_2d_s8_dsp_params params = {
       .batches = 1,
       .input_channels = 32,
@@ -152,10 +152,10 @@ static void run_depthwise1_depthwise_conv_2d(void) {
       .input_position_step = 32,
       .output_line_step = 128,
       .output_position_step = 32,
-      .weights = digits_depthwise1_depthwise_conv_2d_weights,
-      .bias = digits_depthwise1_depthwise_conv_2d_bias,
-      .multipliers = digits_depthwise1_depthwise_conv_2d_multipliers,
-      .codes = digits_depthwise1_depthwise_conv_2d_codes,
+      .weights = digits_quant_residual_depthwise_weights,
+      .bias = digits_quant_residual_depthwise_bias,
+      .multipliers = digits_quant_residual_depthwise_multipliers,
+      .codes = digits_quant_residual_depthwise_codes,
       .scratch = (void *)(arena + 512),
   };
   tflash_depthwise_conv_2d_s8_dsp(&params, (const int8_t *)(arena + 736), (int8_t *)(arena + 0));
@@ -222,14 +222,16 @@ static void run_quant_project(void) {
 }
 
 /* op 6, ADD, 1x4x4x32 -> 1x4x4x32: digits/quant_add/add */
-static void run_add(void) {
+static void run_quant_add(void) {
   static const struct tflash_add_s8_dsp_params params = {
       .count = 512,
       .offset = 10485760,
+      .coarse_factor = 1048576,
       .fine_offset = 56623104,
       .fine_multiplier = 1582775866,
       .multiplier = 1209648555,
       .doubled_zero = -87,
+      .fine_factor = 2,
       .fine_left = 21,
       .fine_right = 1,
       .code = 17,
@@ -241,21 +243,16 @@ static void run_add(void) {
 
 /* op 7, MEAN, 1x4x4x32 -> 1x32: digits/quant_pool/Mean */
 static void run_quant_pool(void) {
-  static const struct tflash_mean_s8_params params = {
-      .outputs = 32,
-      .reductions = 1,
+  static const struct tflash_mean_s8_dsp_params params = {
+      .outer = 1,
       .run = 16,
-      .run_stride = 32,
-      .kept_sizes = {1, 1, 1, 32},
-      .kept_strides = {0, 0, 0, 1},
-      .reduced_sizes = {1, 1, 1, 1},
-      .reduced_strides = {0, 0, 0, 0},
+      .inner = 32,
       .sum_offset = 704,
       .output_offset = -21,
       .multiplier = 1372612700,
       .shift = -3,
   };
-  tflash_mean_s8(&params, (const int8_t *)(arena + 736), (int8_t *)(arena + 16));
+  tflash_mean_s8_dsp(&params, (const int8_t *)(arena + 736), (int8_t *)(arena + 16));
 }
 
 /* op 8, FULLY_CONNECTED, 1x32 -> 1x10: digits/quant_dense/BiasAdd */
@@ -296,17 +293,17 @@ int digits_init(void) {
 int digits_invoke(void) {
   run_quant_stem();
   TFLASH_LAYER(0, arena + 392, 1024u);
-  run_depthwise1();
+  run_quant_down_depthwise();
   TFLASH_LAYER(1, arena + 392, 256u);
   run_quant_down_pointwise();
   TFLASH_LAYER(2, arena + 736, 512u);
-  run_depthwise1_depthwise_conv_2d();
+  run_quant_residual_depthwise();
   TFLASH_LAYER(3, arena + 0, 512u);
   run_quant_residual_pointwise();
   TFLASH_LAYER(4, arena + 0, 512u);
   run_quant_project();
   TFLASH_LAYER(5, arena + 0, 512u);
-  run_add();
+  run_quant_add();
   TFLASH_LAYER(6, arena + 736, 512u);
   run_quant_pool();
   TFLASH_LAYER(7, arena + 16, 32u);

@@ -27,7 +27,7 @@ _Alignas(4) const uint8_t digits_quant_stem_codes[8] = {
     17, 17, 17, 33, 17, 16, 33, 33,
 };
 
-_Alignas(4) const int8_t digits_depthwise1_weights[144] = {
+_Alignas(4) const int8_t digits_quant_down_depthwise_weights[144] = {
     -1, 20, 103, 37, 127, 108, 79, -29, -5, -49, 127, -66, -15, 33, -65, 27, 11, 43, -59, -24, 66, -74, -32,
     -78, 36, -127, 32, -4, 25, 70, 9, 34, -2, -86, -127, -12, -7, 127, 99, 46, 20, 122, -87, -32, -42, 29,
     -127, -75, 28, 58, 62, -48, 53, 13, -70, -21, -33, 52, 127, 59, -59, -2, 1, 127, 52, -43, -82, 71, 5,
@@ -37,16 +37,16 @@ _Alignas(4) const int8_t digits_depthwise1_weights[144] = {
     44, 127, -125, 44, -56, -18, 18, 34,
 };
 
-_Alignas(4) const int32_t digits_depthwise1_bias[16] = {
+_Alignas(4) const int32_t digits_quant_down_depthwise_bias[16] = {
     14004, 1282, -4336, -3566, 3810, 430, -1440, 214, -1824, -13668, -11340, -8300, 1414, -1238, 270, 4180,
 };
 
-_Alignas(4) const int32_t digits_depthwise1_multipliers[16] = {
+_Alignas(4) const int32_t digits_quant_down_depthwise_multipliers[16] = {
     1213463901, 1278614192, 1940265226, 1256203376, 1156524944, 1373657101, 1330709078, 1423340672,
     1234130014, 1575239705, 1236232209, 1292632439, 1137424469, 2118612142, 1393078948, 1187530112,
 };
 
-_Alignas(4) const uint8_t digits_depthwise1_codes[8] = {
+_Alignas(4) const uint8_t digits_quant_down_depthwise_codes[8] = {
     0, 1, 0, 0, 0, 0, 16, 0,
 };
 
@@ -93,7 +93,7 @@ _Alignas(4) const uint8_t digits_quant_down_pointwise_codes[16] = {
     1, 17, 0, 17, 0, 17, 17, 1, 17, 1, 17, 1, 16, 17, 17, 17,
 };
 
-_Alignas(4) const int8_t digits_depthwise1_depthwise_conv_2d_weights[288] = {
+_Alignas(4) const int8_t digits_quant_residual_depthwise_weights[288] = {
     -98, -105, 102, 41, -21, 81, 127, -96, -107, -98, 127, -8, 90, 43, -32, 50, 71, 37, 43, 83, 127, 13, -34,
     58, 2, 57, 21, 111, -85, 95, 90, -77, 17, 64, -127, 93, -80, -83, -40, -53, -67, -62, -127, -41, -62, 34,
     47, 105, 3, 21, 27, -127, -10, 25, 67, 68, 36, 85, 1, 34, 127, -119, -73, -39, -69, -4, -31, -14, -16, 88,
@@ -109,20 +109,20 @@ _Alignas(4) const int8_t digits_depthwise1_depthwise_conv_2d_weights[288] = {
     -87, -41, -127, 39, -127, -110, 72, 0, 90, 69, 46, 102,
 };
 
-_Alignas(4) const int32_t digits_depthwise1_depthwise_conv_2d_bias[32] = {
+_Alignas(4) const int32_t digits_quant_residual_depthwise_bias[32] = {
     -1156, 7096, 14686, 6106, -21906, 4618, 9258, 6450, -8038, 5080, -19410, -3416, 26484, 15738, 18748,
     -3010, -4028, 3664, -5628, 14766, 3978, 5068, -2984, -10838, -15938, -8110, -10814, 7236, 6060, -11674,
     1274, 8326,
 };
 
-_Alignas(4) const int32_t digits_depthwise1_depthwise_conv_2d_multipliers[32] = {
+_Alignas(4) const int32_t digits_quant_residual_depthwise_multipliers[32] = {
     1500879653, 1838442409, 1289630647, 1457763581, 1221702717, 1491531457, 1588494635, 1466560883,
     1543966724, 1184366487, 1486955700, 2092419527, 1084073029, 1815603699, 1934739346, 1176875828,
     1355611926, 1903237136, 1191751817, 1549438755, 1914189899, 1865433192, 1993646268, 1524884482,
     1996920787, 1689072438, 2012232455, 1138797162, 1228049667, 1438738815, 1980951446, 1345753438,
 };
 
-_Alignas(4) const uint8_t digits_depthwise1_depthwise_conv_2d_codes[16] = {
+_Alignas(4) const uint8_t digits_quant_residual_depthwise_codes[16] = {
     17, 16, 16, 1, 1, 16, 16, 1, 17, 16, 17, 17, 17, 17, 1, 1,
 };
 

@@ -25,7 +25,7 @@ _Alignas(4) const int32_t digits_quant_stem_bias[16] = {
     3033, 354, -11034, 2190, 18417, -7179, 17674, -5425, -3223, 23246, -142, 17201, -732, 3833, 31326, -21444,
 };
 
-_Alignas(4) const int8_t digits_depthwise1_weights[144] = {
+_Alignas(4) const int8_t digits_quant_down_depthwise_weights[144] = {
     -1, -49, -59, -4, -7, 29, -70, 127, -97, 54, -28, 26, -43, 105, -60, 10, 20, 127, -24, 25, 127, -127, -21,
     52, -66, -69, -50, 85, -113, -5, 1, 44, 103, -66, 66, 70, 99, -75, -33, -43, 37, 5, -76, 59, -28, 127,
     127, 127, 37, -15, -74, 9, 46, 28, 52, -82, 85, -62, -33, -60, 47, 35, -65, -125, 127, 33, -32, 34, 20,
@@ -35,16 +35,16 @@ _Alignas(4) const int8_t digits_depthwise1_weights[144] = {
     -121, -3, -127, 127, 37, 49, 34,
 };
 
-_Alignas(4) const int32_t digits_depthwise1_multipliers[16] = {
+_Alignas(4) const int32_t digits_quant_down_depthwise_multipliers[16] = {
     1213463901, 1278614192, 1940265226, 1256203376, 1156524944, 1373657101, 1330709078, 1423340672,
     1234130014, 1575239705, 1236232209, 1292632439, 1137424469, 2118612142, 1393078948, 1187530112,
 };
 
-_Alignas(4) const int8_t digits_depthwise1_shifts[16] = {
+_Alignas(4) const int8_t digits_quant_down_depthwise_shifts[16] = {
     -6, -6, -7, -6, -6, -6, -6, -6, -6, -6, -6, -6, -6, -7, -6, -6,
 };
 
-_Alignas(4) const int32_t digits_depthwise1_bias[16] = {
+_Alignas(4) const int32_t digits_quant_down_depthwise_bias[16] = {
     -2217, -325, 3292, 170, -3261, 362, -1854, -859, -72, 2805, 4326, 1646, 245, -1291, 1521, 452,
 };
 
@@ -91,7 +91,7 @@ _Alignas(4) const int32_t digits_quant_down_pointwise_bias[32] = {
     -645, 2537, 1242, -1080, 1621, -261, -3415, 3279, -78, -2999, 4061, -377, -540, 2894, -1905,
 };
 
-_Alignas(4) const int8_t digits_depthwise1_depthwise_conv_2d_weights[288] = {
+_Alignas(4) const int8_t digits_quant_residual_depthwise_weights[288] = {
     -98, -98, 43, 111, -80, 34, 67, -39, -86, -49, -76, 8, 127, 59, 104, 114, -117, 77, 17, 101, -127, -15,
     -55, 8, -57, -67, 0, 13, 48, -41, 62, 39, -105, 127, 83, -85, -83, 47, 68, -69, 35, 89, -103, -68, 66,
     109, -7, -81, 40, 54, 3, 53, 116, -7, 114, -102, -32, -94, -55, 93, -57, 1, 35, -127, 102, -8, 127, 95,
@@ -107,19 +107,19 @@ _Alignas(4) const int8_t digits_depthwise1_depthwise_conv_2d_weights[288] = {
     -34, 4, -121, 43, 114, 5, -127, 30, -16, 127, -101, 43, -127, 102,
 };
 
-_Alignas(4) const int32_t digits_depthwise1_depthwise_conv_2d_multipliers[32] = {
+_Alignas(4) const int32_t digits_quant_residual_depthwise_multipliers[32] = {
     1500879653, 1838442409, 1289630647, 1457763581, 1221702717, 1491531457, 1588494635, 1466560883,
     1543966724, 1184366487, 1486955700, 2092419527, 1084073029, 1815603699, 1934739346, 1176875828,
     1355611926, 1903237136, 1191751817, 1549438755, 1914189899, 1865433192, 1993646268, 1524884482,
     1996920787, 1689072438, 2012232455, 1138797162, 1228049667, 1438738815, 1980951446, 1345753438,
 };
 
-_Alignas(4) const int8_t digits_depthwise1_depthwise_conv_2d_shifts[32] = {
+_Alignas(4) const int8_t digits_quant_residual_depthwise_shifts[32] = {
     -7, -7, -6, -7, -6, -7, -7, -6, -7, -6, -6, -7, -6, -7, -7, -6, -7, -7, -6, -7, -7, -7, -7, -7, -7, -7,
     -7, -7, -7, -6, -7, -6,
 };
 
-_Alignas(4) const int32_t digits_depthwise1_depthwise_conv_2d_bias[32] = {
+_Alignas(4) const int32_t digits_quant_residual_depthwise_bias[32] = {
     1474, -4012, -2647, -1834, 5652, -1066, -1473, 174, 4918, -3157, 4902, -466, -7575, -5550, -4747, 2869,
     2684, -2650, 1614, -3093, -1467, -4, 20, 3977, 5882, 5287, 4637, -2538, -3720, 1858, 1015, -724,
 };
