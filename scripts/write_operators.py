@@ -29,8 +29,10 @@ that end in `_w4` are for int4 weights, and those with `s16` for int16 codes (wi
 
 # Of ops that take more than int8; weights and biases are as TFLite has them. "->": what goes in and what comes out.
 TYPES = {
+    "ADD": "int8, int16",
     "ARG_MAX": "int8 -> int32",
     "ASSIGN_VARIABLE": "int8, int16, int32, int64",
+    "AVERAGE_POOL_2D": "int8, int16",
     "BATCH_TO_SPACE_ND": "int8, float32",
     "CALL_ONCE": "-",
     "CAST": "int8, int16, int32, bool -> the same",
@@ -42,10 +44,21 @@ TYPES = {
     "EXPAND_DIMS": "int8, int16, float32",
     "FULLY_CONNECTED": "int8, int16; weights int8, with int8 also int4",
     "GATHER": "int8, float32; indices int32",
+    "LEAKY_RELU": "int8, int16",
+    "LOGISTIC": "int8, int16",
+    "MAXIMUM": "int8, int16",
+    "MAX_POOL_2D": "int8, int16",
+    "MEAN": "int8, int16",
+    "MINIMUM": "int8, int16",
+    "MUL": "int8, int16",
     "NEG": "-",
     "PACK": "int8, int16, int32, int64, float32",
+    "PAD": "int8, int16",
+    "PADV2": "int8, int16",
     "QUANTIZE": "float32 -> int8, int16; int8, uint8, int16 -> others of them, int32",
     "READ_VARIABLE": "int8, int16, int32, int64",
+    "RELU": "int8, int16",
+    "RELU6": "int8, int16",
     "RESHAPE": "int8, uint8, int16, int32, int64, float32, bool",
     "SLICE": "int8, int16, int32, float32, bool",
     "SOFTMAX": "int8, int16",
@@ -55,7 +68,10 @@ TYPES = {
     "SPLIT_V": "int8, int16, int32, float32",
     "SQUEEZE": "int8, uint8, int16, int32, int64, float32, bool",
     "STRIDED_SLICE": "int8, int16, int32, float32, bool",
+    "SUB": "int8, int16",
+    "SUM": "int8, int16",
     "SVDF": "int8; state and weights of time int8 or int16",
+    "TANH": "int8, int16",
     "TRANSPOSE": "int8, int16, float32",
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "int8; cell state int16",
     "UNPACK": "int8, int16, int32, float32",
@@ -73,8 +89,8 @@ def _row(op: str) -> tuple[str, str, str, str]:
     text = " ".join((inspect.getdoc(lowering) or "").split()).split(" Source")[0]
     names = re.findall(r"[A-Z]+(?:_[A-Z]+)*", text)
     module = vars(inspect.getmodule(lowering))
-    variants = [kernel for name in dict.fromkeys(names) for kernel in _variants(module.get(name))]
-    kernels = variants or [stem for name in re.findall(r"tflash_([a-z0-9_]+\*?)", text) for stem in _stems(name)]
+    kernels = [kernel for name in dict.fromkeys(names) for kernel in _variants(module.get(name))]
+    kernels += [stem for name in re.findall(r"tflash_([a-z0-9_]+\*?)", text) for stem in _stems(name)]
     remark = re.sub(r"^One call of [^.:;,]*[.:;,] ?", "", text)
     return (
         f"`{op}`",

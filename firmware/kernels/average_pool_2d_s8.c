@@ -11,41 +11,10 @@
 /* One pooling in a network: small is better than unrolled. */
 #include "small_code.h"
 
-#include "requant.h"
-#include "window.h"
-
-void tflash_average_pool_2d_s8(const struct tflash_average_pool_2d_s8_params *p, const int8_t *input,
-                               int8_t *output) {
-  const int32_t input_row = p->input_width * p->channels;
-
-  for (int32_t b = 0; b < p->batches; ++b) {
-    for (int32_t y = 0; y < p->output_height; ++y) {
-      const int32_t y_origin = y * p->stride_height - p->pad_top;
-      const int32_t fy_first = tflash_first_tap(y_origin, 1);
-      const int32_t fy_end = tflash_end_tap(y_origin, 1, p->filter_height, p->input_height);
-      for (int32_t x = 0; x < p->output_width; ++x) {
-        const int32_t x_origin = x * p->stride_width - p->pad_left;
-        const int32_t fx_first = tflash_first_tap(x_origin, 1);
-        const int32_t fx_end = tflash_end_tap(x_origin, 1, p->filter_width, p->input_width);
-        const int32_t count = (fy_end - fy_first) * (fx_end - fx_first);
-        const int32_t window = (y_origin + fy_first) * input_row + (x_origin + fx_first) * p->channels;
-
-        for (int32_t c = 0; c < p->channels; ++c) {
-          int32_t row = window + c;
-          int32_t acc = 0;
-          for (int32_t fy = fy_first; fy < fy_end; ++fy) {
-            int32_t in = row;
-            for (int32_t fx = fx_first; fx < fx_end; ++fx) {
-              acc += input[in];
-              in += p->channels;
-            }
-            row += input_row;
-          }
-          acc = (acc > 0 ? acc + count / 2 : acc - count / 2) / count;
-          *output++ = (int8_t)tflash_clamp(acc, p->activation_min, p->activation_max);
-        }
-      }
-    }
-    input += p->input_height * input_row;
-  }
-}
+#define TFLASH_CODE int8_t
+#define TFLASH_PARAMS struct tflash_average_pool_2d_s8_params
+#define TFLASH_START 0
+#define TFLASH_TAKE(acc, code) ((acc) + (code))
+#define TFLASH_RESULT(acc, count) (((acc) > 0 ? (acc) + (count) / 2 : (acc) - (count) / 2) / (count))
+#define TFLASH_BODY void tflash_average_pool_2d_s8
+#include "pool_2d_body.h"

@@ -8,7 +8,7 @@
  *   output   [batches][output_height][output_width][output_channels]                  int16, zero point 0
  * Bit-exact with: TFLM's CONV_2D reference kernel: one rounding, or two where the model's bias is int32.
  * Overflow: aot/requantization.py proves for each layer that the sums stay where requantization is defined.
- * Scratch: none. Input and output must not overlap. */
+ * Scratch: none. Outputs are computed in order, so that they may overlap the input: aot/ops/overlap.py says how far. */
 #include "conv_2d_s16.h"
 
 #include <stddef.h>

@@ -9,7 +9,7 @@
  * Bit-exact with: TFLM's DEPTHWISE_CONV_2D reference kernel (one rounding).
  * Overflow: aot/requantization.py proves for each layer that the sums stay where requantization is defined, and
  * aot/ops/depthwise_conv_2d.py that those without the bias are int32.
- * Scratch: none. Input and output must not overlap. */
+ * Scratch: none. Outputs are computed in order, so that they may overlap the input: aot/ops/overlap.py says how far. */
 #include "depthwise_conv_2d_s16.h"
 
 #include <stddef.h>

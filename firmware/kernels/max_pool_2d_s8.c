@@ -8,38 +8,10 @@
  * Scratch: none. Outputs are computed in order, so that they may overlap the input: aot/ops/overlap.py says how far. */
 #include "max_pool_2d_s8.h"
 
-#include "requant.h"
-#include "window.h"
-
-void tflash_max_pool_2d_s8(const struct tflash_max_pool_2d_s8_params *p, const int8_t *input, int8_t *output) {
-  const int32_t input_row = p->input_width * p->channels;
-
-  for (int32_t b = 0; b < p->batches; ++b) {
-    for (int32_t y = 0; y < p->output_height; ++y) {
-      const int32_t y_origin = y * p->stride_height - p->pad_top;
-      const int32_t fy_first = tflash_first_tap(y_origin, 1);
-      const int32_t fy_end = tflash_end_tap(y_origin, 1, p->filter_height, p->input_height);
-      for (int32_t x = 0; x < p->output_width; ++x) {
-        const int32_t x_origin = x * p->stride_width - p->pad_left;
-        const int32_t fx_first = tflash_first_tap(x_origin, 1);
-        const int32_t fx_end = tflash_end_tap(x_origin, 1, p->filter_width, p->input_width);
-        const int32_t window = (y_origin + fy_first) * input_row + (x_origin + fx_first) * p->channels;
-
-        for (int32_t c = 0; c < p->channels; ++c) {
-          int32_t row = window + c;
-          int32_t max = INT8_MIN;
-          for (int32_t fy = fy_first; fy < fy_end; ++fy) {
-            int32_t in = row;
-            for (int32_t fx = fx_first; fx < fx_end; ++fx) {
-              max = input[in] > max ? input[in] : max;
-              in += p->channels;
-            }
-            row += input_row;
-          }
-          *output++ = (int8_t)tflash_clamp(max, p->activation_min, p->activation_max);
-        }
-      }
-    }
-    input += p->input_height * input_row;
-  }
-}
+#define TFLASH_CODE int8_t
+#define TFLASH_PARAMS struct tflash_max_pool_2d_s8_params
+#define TFLASH_START INT8_MIN
+#define TFLASH_TAKE(acc, code) ((code) > (acc) ? (code) : (acc))
+#define TFLASH_RESULT(acc, count) ((void)(count), (acc))
+#define TFLASH_BODY void tflash_max_pool_2d_s8
+#include "pool_2d_body.h"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.aot.lower import lower
-from tests.kernels.batch import TARGETS, Case, Target, case_count, check, differing, tflm_outputs
+from tests.kernels.batch import HOST, TARGETS, Case, Target, case_count, check, check_many, differing, tflm_outputs
 from tests.kernels.random_cases import Draw
 from tests.tflite_builder import TfliteBuilder
 
@@ -110,3 +110,39 @@ def test_lookups_give_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", TARGETS)
 def test_rectifiers_give_the_bytes_of_tflm(op: str, target: Target, tmp_path: Path) -> None:
     check([activation_case(op, number) for number in range(case_count(60, 400))], target, tmp_path)
+
+
+WIDE = ("LOGISTIC", "TANH", "LEAKY_RELU", "RELU", "RELU6")
+EVERY_CODE = np.arange(-32768, 32768).astype(np.int16)
+
+
+def wide_activation_case(op: str, number: int) -> Case:
+    """A function of all int16 codes."""
+    draw = Draw(op, number, "int16")
+    if op in ("LOGISTIC", "TANH"):
+        power = 2.0 ** -draw.integer(10, 13)  # at 2**-12, of TANH also 2**-11, there is another formula
+        near = power * (1 + draw.choice((0, 0.0006, -0.0006, 0.0008, -0.0008)))
+        scale = draw.choice((draw.log_uniform(1e-12, 8 / 3), draw.log_uniform(5e-5, 1e-3), near))
+        output = 1 / 32768
+    else:
+        scale = draw.choice((draw.log_uniform(2e-4, 0.01), 6 / 32767, 6 / 32768, 2.0 ** -draw.integer(5, 12)))
+        output = scale / draw.choice((1.0, draw.log_uniform(0.2, 5.0), draw.log_uniform(1e-10, 3e4)))
+    model = TfliteBuilder()
+    x = model.input((256, 256), dtype="int16", scale=scale)
+    y = model.output((256, 256), dtype="int16", scale=output)
+    if draw.chance(0.3):
+        model.as_output(x)
+    alpha = {"alpha": draw.choice((0.0, 0.01, 0.3, 1.0, 2.0**-7))} if op == "LEAKY_RELU" else {}
+    model.op(op, [x], [y], **alpha)
+    return Case(draw.label, model.build(), ((EVERY_CODE.reshape(256, 256),),))
+
+
+@pytest.mark.golden
+def test_activations_of_all_int16_codes_give_the_bytes_of_tflm(tmp_path: Path) -> None:
+    check_many([wide_activation_case(op, n) for op in WIDE for n in range(case_count(4))], HOST, tmp_path)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("target", [*TARGETS[1:]])
+def test_activations_of_int16_give_the_bytes_of_tflm_on_a_core(target: Target, tmp_path: Path) -> None:
+    check([wide_activation_case(op, number) for op in WIDE for number in range(2)], target, tmp_path)

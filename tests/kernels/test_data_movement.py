@@ -12,7 +12,7 @@ from pipeline.aot.ops import LOWERINGS
 from pipeline.aot.steps import Core, Step
 from pipeline.model import Array
 from pipeline.tflite import Graph, Op
-from tests.kernels.batch import HOST, TARGETS, Case, Target, case_count, check
+from tests.kernels.batch import HOST, TARGETS, Case, Target, case_count, check, check_many
 from tests.kernels.random_cases import Draw
 from tests.tflite_builder import TfliteBuilder
 
@@ -27,8 +27,8 @@ def values(draw: Draw, dtype: str, shape: tuple[int, ...]) -> Array:
     return draw.rng.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
 
 
-def pad_case(op: str, number: int) -> Case:
-    draw = Draw(op, number)
+def pad_case(op: str, number: int, dtype: str = "int8") -> Case:
+    draw = Draw(op, number, dtype)
     rank = draw.choice((1, 2, 3, 4, 4, 4, 5))
     shape = tuple(draw.integer(1, 5) for _ in range(rank))
     padded = [0] * rank + [1] * min(rank, 4)
@@ -41,13 +41,14 @@ def pad_case(op: str, number: int) -> Case:
     model = TfliteBuilder()
     # TFLM copies codes whatever the input's scale is, and pads with the output's zero point.
     odd = draw.chance(0.1)
-    x = model.input(shape, scale=scale * 2 if odd else scale, zero_point=draw.zero_point() if odd else zero)
+    x = model.input(shape, **draw.quantized(scale * 2 if odd else scale, draw.zero_point() if odd else zero))
     operands = [x, model.constant(np.array(paddings, np.int32))]
     if op == "PADV2":
-        operands.append(model.constant(np.array([draw.integer(-128, 127)], np.int8), scale=scale, zero_point=zero))
+        value = draw.integer(draw.low, draw.high)
+        operands.append(model.constant(np.array([value], dtype), **draw.quantized(scale, zero)))
     larger = tuple(size + sum(p) for size, p in zip(shape, paddings, strict=True))
-    model.op(op, operands, [model.output(larger, scale=scale, zero_point=zero)])
-    return Case(f"{op.lower()}_{number}", model.build(), draw.samples([(shape, zero)], 2))
+    model.op(op, operands, [model.output(larger, **draw.quantized(scale, zero))])
+    return Case(draw.label, model.build(), draw.samples([(shape, zero)], 2))
 
 
 def concatenation_case(number: int) -> Case:
@@ -116,6 +117,13 @@ def shape_case(op: str, number: int) -> Case:
 @pytest.mark.parametrize("target", TARGETS)
 def test_padding_gives_the_bytes_of_tflm(op: str, target: Target, tmp_path: Path) -> None:
     check([pad_case(op, number) for number in range(case_count())], target, tmp_path)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("target", TARGETS)
+def test_pads_of_int16_give_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
+    cases = [pad_case(op, number, "int16") for op in ("PAD", "PADV2") for number in range(case_count(6))]
+    check_many(cases, target, tmp_path)
 
 
 @pytest.mark.golden

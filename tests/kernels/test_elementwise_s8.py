@@ -53,8 +53,8 @@ def activation(draw: Draw, op: str) -> dict[str, str]:
     return {"fused_activation_function": draw.activation()} if op in OPS else {}
 
 
-def elementwise_case(op: str, number: int) -> Case:
-    draw = Draw(op, number)
+def elementwise_case(op: str, number: int, dtype: str = "int8") -> Case:
+    draw = Draw(op, number, dtype)
     one, two = shapes(draw)
     twice = one == two and draw.chance(0.2)  # the same tensor on both sides
     constant = None if twice else draw.choice((None, None, 0, 1))
@@ -64,7 +64,7 @@ def elementwise_case(op: str, number: int) -> Case:
     model = TfliteBuilder()
     operands, inputs = [], []
     for side, (shape, scale) in enumerate(((one, first), (two, second))):
-        quantization = {"scale": scale, "zero_point": zeros[side]}
+        quantization = draw.quantized(scale, zeros[side])
         if side == constant:
             operands.append(model.constant(draw.codes(shape, zeros[side]), **quantization))
         elif side == 1 and twice:
@@ -72,11 +72,11 @@ def elementwise_case(op: str, number: int) -> Case:
         else:
             operands.append(model.input(shape, **quantization))
             inputs.append((shape, zeros[side]))
-    result = model.output(np.broadcast_shapes(one, two), scale=output, zero_point=zeros[2])
+    result = model.output(np.broadcast_shapes(one, two), **draw.quantized(output, zeros[2]))
     if draw.chance(0.3):
         model.as_output(operands[0 if constant != 0 else 1])  # which keeps the result out of its memory
     model.op(op, operands, [result], **activation(draw, op))
-    return Case(f"{op.lower()}_{number}", model.build(), draw.samples(inputs))
+    return Case(draw.label, model.build(), draw.samples(inputs))
 
 
 def all_pairs_case(op: str, number: int) -> Case:
@@ -107,6 +107,13 @@ def test_elementwise_ops_give_the_bytes_of_tflm_for_every_pair_of_codes(
     op: str, target: Target, tmp_path: Path
 ) -> None:
     check([all_pairs_case(op, number) for number in range(case_count(4, 20))], target, tmp_path)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("target", TARGETS)
+def test_elementwise_ops_of_int16_give_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
+    ops = (*OPS, "MAXIMUM", "MINIMUM")
+    check_many([elementwise_case(op, n, "int16") for op in ops for n in range(case_count(6))], target, tmp_path)
 
 
 @pytest.mark.golden

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernels.batch import TARGETS, Case, Target, case_count, check
+from tests.kernels.batch import TARGETS, Case, Target, case_count, check, check_many
 from tests.kernels.random_cases import Draw, window_positions
 from tests.tflite_builder import TfliteBuilder
 
 
-def pool_2d_case(op: str, number: int) -> Case:
-    draw = Draw(op, number)
+def pool_2d_case(op: str, number: int, dtype: str = "int8") -> Case:
+    draw = Draw(op, number, dtype)
     taps = draw.choice(((2, 2), (3, 3), (draw.integer(1, 6), draw.integer(1, 6))))
     stride = draw.choice(((1, 1), (2, 2), taps, (draw.integer(1, 4), draw.integer(1, 4))))
     padding = draw.choice(("SAME", "VALID"))
@@ -26,9 +26,9 @@ def pool_2d_case(op: str, number: int) -> Case:
 
     model = TfliteBuilder()
     shape = (batches, height, width, channels)
-    x = model.input(shape, scale=scale, zero_point=zero)
+    x = model.input(shape, **draw.quantized(scale, zero))
     positions = window_positions((height, width), taps, stride, (1, 1), padding)
-    y = model.output((batches, *positions, channels), scale=scale, zero_point=zero)
+    y = model.output((batches, *positions, channels), **draw.quantized(scale, zero))
     model.op(
         op,
         [x],
@@ -40,7 +40,7 @@ def pool_2d_case(op: str, number: int) -> Case:
         filter_width=taps[1],
         fused_activation_function=draw.activation(),
     )
-    return Case(f"{op.lower()}_{number}", model.build(), draw.samples([(shape, zero)]))
+    return Case(draw.label, model.build(), draw.samples([(shape, zero)]))
 
 
 @pytest.mark.golden
@@ -48,3 +48,10 @@ def pool_2d_case(op: str, number: int) -> Case:
 @pytest.mark.parametrize("target", TARGETS)
 def test_pools_give_the_bytes_of_tflm(op: str, target: Target, tmp_path: Path) -> None:
     check([pool_2d_case(op, number) for number in range(case_count())], target, tmp_path)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("target", TARGETS)
+def test_pools_of_int16_give_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
+    ops = ("AVERAGE_POOL_2D", "MAX_POOL_2D")
+    check_many([pool_2d_case(op, n, "int16") for op in ops for n in range(case_count(10))], target, tmp_path)

@@ -13,8 +13,8 @@ from tests.kernels.random_cases import Draw
 from tests.tflite_builder import TfliteBuilder
 
 
-def reduce_case(op: str, number: int) -> Case:
-    draw = Draw(op, number)
+def reduce_case(op: str, number: int, dtype: str = "int8") -> Case:
+    draw = Draw(op, number, dtype)
     rank = draw.choice((1, 2, 3, 4, 4, 4, 5))
     shape = tuple(draw.integer(1, 7 if rank > 2 else 30) for _ in range(rank))
     axes = [axis for axis in range(rank) if draw.chance(0.5)] or [draw.integer(0, rank - 1)]
@@ -35,13 +35,13 @@ def reduce_case(op: str, number: int) -> Case:
         ratio, output_zero = 1.0, input_zero
 
     model = TfliteBuilder()
-    x = model.input(shape, scale=input_scale, zero_point=input_zero)
+    x = model.input(shape, **draw.quantized(input_scale, input_zero))
     scalar = len(given) == 1 and draw.chance(0.3)
     axis = model.constant(np.array(given[0] if scalar else given, np.int32))
     kept = tuple(1 if i in axes else size for i, size in enumerate(shape) if keep or i not in axes)
-    y = model.output(kept, scale=input_scale / ratio, zero_point=output_zero)
+    y = model.output(kept, **draw.quantized(input_scale / ratio, output_zero))
     model.op(op, [x, axis], [y], keep_dims=keep)
-    return Case(f"{op.lower()}_{number}", model.build(), draw.samples([(shape, input_zero)]))
+    return Case(draw.label, model.build(), draw.samples([(shape, input_zero)]))
 
 
 def arg_max_case(op: str, number: int) -> Case:
@@ -80,6 +80,13 @@ CASES = {
 @pytest.mark.parametrize("target", TARGETS)
 def test_mean_gives_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
     check([reduce_case("MEAN", number) for number in range(case_count())], target, tmp_path)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("target", TARGETS)
+def test_mean_and_sum_of_int16_give_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
+    cases = [reduce_case(op, number, "int16") for op in ("MEAN", "SUM") for number in range(case_count(10))]
+    check_many(cases, target, tmp_path)
 
 
 @pytest.mark.golden

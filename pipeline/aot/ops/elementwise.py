@@ -1,4 +1,4 @@
-"""Ops on two int8 tensors that broadcast: ADD, SUB, MUL, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE and PRELU."""
+"""Ops on two tensors of codes that broadcast: ADD, SUB, MUL, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE and PRELU."""
 
 from __future__ import annotations
 
@@ -7,51 +7,78 @@ from dataclasses import replace
 
 from pipeline.aot import packing
 from pipeline.aot.requantization import checked_multiplier, fused_range, prove_no_overflow
-from pipeline.aot.steps import Core, ParamValue, Step, portable_reason, quantized_input, quantized_output, refuse
+from pipeline.aot.steps import (
+    Core,
+    ParamValue,
+    Step,
+    code_type,
+    portable_reason,
+    quantized_input,
+    quantized_output,
+    refuse,
+)
 from pipeline.aot.variants import Variant, choose, no_obstacle
 from pipeline.fixedpoint import Multiplier, requantize
 from pipeline.tflite import Graph, Op, Tensor
 
 _MAX_GROUPS = 4
 _LEFT_SHIFT = 20  # ADD and SUB shift the operands left by this much before they scale them
+_WIDE_LEFT_SHIFT = 15  # those of int16
 
 
 def lower_add(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of the best kernel of ADD_VARIANTS."""
+    """One call of the best kernel of ADD_VARIANTS or tflash_add_sub_s16."""
+    if code_type(graph, op) == "int16":
+        return _step(graph, op, core, "add_sub_s16", {"subtract": 0, **_sum_params(graph, op)})
     return choose(ADD_VARIANTS, _step(graph, op, core, "add_s8", _sum_params(graph, op)), core)
 
 
 def lower_sub(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of the best kernel of SUB_VARIANTS."""
+    """One call of tflash_add_sub_s16 or the best kernel of SUB_VARIANTS."""
+    if code_type(graph, op) == "int16":
+        return _step(graph, op, core, "add_sub_s16", {"subtract": 1, **_sum_params(graph, op)})
     return choose(SUB_VARIANTS, _step(graph, op, core, "sub_s8", _sum_params(graph, op)), core)
 
 
 def lower_mul(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of the best kernel of MUL_VARIANTS. Source of the multiplier: TFLM's mul_common.cc."""
-    first, second, output = _tensors(graph, op)
+    """One call of tflash_mul_s16 or the best kernel of MUL_VARIANTS. Source of the multiplier: TFLM's mul_common.cc."""
+    wide = code_type(graph, op) == "int16"
+    first, second, output = _tensors(graph, op, wide=wide)
     multiplier = checked_multiplier(op, first.scale * second.scale / output.scale)
-    largest = (128 + abs(first.zero_point)) * (128 + abs(second.zero_point))
+    codes = 1 << 15 if wide else 1 << 7
+    largest = (codes + abs(first.zero_point)) * (codes + abs(second.zero_point))
     prove_no_overflow(op, [largest], [multiplier], output.zero_point)
     low, high = fused_range(op, output)
     params: dict[str, ParamValue] = {
-        **_offsets(first, second),
+        **({} if wide else _offsets(first, second)),
         "multiplier": multiplier.mantissa,
         "shift": multiplier.shift,
-        "output_offset": output.zero_point,
+        **({} if wide else {"output_offset": output.zero_point}),
         "activation_min": low,
         "activation_max": high,
     }
+    if wide:
+        return _step(graph, op, core, "mul_s16", params)
     return choose(MUL_VARIANTS, _step(graph, op, core, "mul_s8", params), core)
 
 
 def lower_maximum(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of tflash_maximum_minimum_s8. As in TFLM, codes are compared whatever their scales are."""
-    return _step(graph, op, core, "maximum_minimum_s8", {"maximum": 1})
+    """One call of tflash_maximum_minimum_s8 or tflash_maximum_minimum_s16.
+
+    As in TFLM, codes are compared whatever their scales are.
+    """
+    return _step(graph, op, core, _MAXIMUM_MINIMUM[code_type(graph, op)], {"maximum": 1})
 
 
 def lower_minimum(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of tflash_maximum_minimum_s8. As in TFLM, codes are compared whatever their scales are."""
-    return _step(graph, op, core, "maximum_minimum_s8", {"maximum": 0})
+    """One call of tflash_maximum_minimum_s8 or tflash_maximum_minimum_s16.
+
+    As in TFLM, codes are compared whatever their scales are.
+    """
+    return _step(graph, op, core, _MAXIMUM_MINIMUM[code_type(graph, op)], {"maximum": 0})
+
+
+_MAXIMUM_MINIMUM = {"int8": "maximum_minimum_s8", "int16": "maximum_minimum_s16"}
 
 
 def lower_squared_difference(graph: Graph, op: Op, core: Core) -> Step:
@@ -102,8 +129,10 @@ def _offsets(first: Tensor, second: Tensor) -> dict[str, ParamValue]:
     return {"offset1": -first.zero_point, "offset2": -second.zero_point}
 
 
-def _tensors(graph: Graph, op: Op) -> tuple[Tensor, Tensor, Tensor]:
-    return quantized_input(graph, op, 0), quantized_input(graph, op, 1), quantized_output(graph, op)
+def _tensors(graph: Graph, op: Op, *, wide: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    dtype = "int16" if wide else "int8"
+    first, second = (quantized_input(graph, op, position, dtype) for position in (0, 1))
+    return first, second, quantized_output(graph, op, 0, dtype)
 
 
 def _sum_params(graph: Graph, op: Op) -> dict[str, ParamValue]:
@@ -111,21 +140,22 @@ def _sum_params(graph: Graph, op: Op) -> dict[str, ParamValue]:
 
     Source:  TFLM's add_common.cc, in double. SUB is the same; older TFLM computed its multipliers in float32.
     """
-    one, two, output = _tensors(graph, op)
+    wide = code_type(graph, op) == "int16"
+    one, two, output = _tensors(graph, op, wide=wide)
     twice_largest = 2 * max(one.scale, two.scale)
     first = _below_one(op, one.scale / twice_largest)
     second = _below_one(op, two.scale / twice_largest)
-    last = _below_one(op, twice_largest / ((1 << _LEFT_SHIFT) * output.scale))
+    last = _below_one(op, twice_largest / ((1 << (_WIDE_LEFT_SHIFT if wide else _LEFT_SHIFT)) * output.scale))
     low, high = fused_range(op, output)
     return {
-        **_offsets(one, two),
+        **({} if wide else _offsets(one, two)),
         "multiplier1": first.mantissa,
         "shift1": first.shift,
         "multiplier2": second.mantissa,
         "shift2": second.shift,
         "output_multiplier": last.mantissa,
         "output_shift": last.shift,
-        "output_offset": output.zero_point,
+        **({} if wide else {"output_offset": output.zero_point}),
         "activation_min": low,
         "activation_max": high,
     }
@@ -143,7 +173,7 @@ def _below_one(op: Op, real: float) -> Multiplier:
 
 
 def _step(graph: Graph, op: Op, core: Core, kernel: str, params: dict[str, ParamValue]) -> Step:
-    first, second, output = _tensors(graph, op)
+    first, second, output = _tensors(graph, op, wide=kernel.endswith("_s16"))
     shape, strides1, strides2 = _loops(op, first, second, output)
     whole = [n for n, t in enumerate((first, second)) if t.elements == output.elements and not t.is_constant]
     return Step(

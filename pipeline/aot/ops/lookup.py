@@ -1,4 +1,4 @@
-"""Functions of one int8 code: LOGISTIC, TANH, LEAKY_RELU, HARD_SWISH, ELU, ABS and RSQRT. All are one kernel.
+"""Functions of one code: LOGISTIC, TANH, LEAKY_RELU, HARD_SWISH, ELU, ABS and RSQRT. Those of int8 are one kernel.
 
 There are only 256 codes, so the results are computed here, with the very steps of TFLM's kernels, and go to flash. An
 element then costs a load instead of some hundred instructions, and 256 bytes are less than most of the kernels.
@@ -12,8 +12,21 @@ from collections.abc import Callable
 import numpy as np
 
 from pipeline.aot import fixed_functions
+from pipeline.aot.ops.relu import rectify_step
 from pipeline.aot.requantization import checked_multiplier
-from pipeline.aot.steps import Constant, Core, Ref, Step, quantized_input, quantized_output, refuse, same_size
+from pipeline.aot.sigmoid_table import sigmoid_table
+from pipeline.aot.steps import (
+    Constant,
+    Core,
+    Ref,
+    Step,
+    code_type,
+    portable_reason,
+    quantized_input,
+    quantized_output,
+    refuse,
+    same_size,
+)
 from pipeline.fixedpoint import (
     INT32_MAX,
     INT32_MIN,
@@ -33,7 +46,12 @@ _INTEGER_BITS = 4  # of the scaled input of LOGISTIC and TANH, Q4.27
 
 
 def lower_logistic(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of tflash_lookup_s8. Source: TFLM's logistic_common.cc, reference_integer_ops::Logistic."""
+    """One call of tflash_lookup_s8 or tflash_logistic_tanh_s16.
+
+    Source:  TFLM's logistic_common.cc, reference_integer_ops::Logistic.
+    """
+    if code_type(graph, op) == "int16":
+        return _wide_sigmoid(graph, op, core, is_tanh=False)
     source, output = _ends(graph, op)
     if output.zero_point != -128:
         raise refuse(
@@ -49,10 +67,14 @@ def lower_logistic(graph: Graph, op: Op, core: Core) -> Step:
 
 
 def lower_tanh(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of tflash_lookup_s8. As in TFLM, the output's own scale and zero point do not matter.
+    """One call of tflash_lookup_s8 or tflash_logistic_tanh_s16.
+
+    As in TFLM, an int8 output's own scale and zero point do not matter.
 
     Source:  TFLM's tanh.cc, reference_integer_ops::Tanh.
     """
+    if code_type(graph, op) == "int16":
+        return _wide_sigmoid(graph, op, core, is_tanh=True)
     source, output = _ends(graph, op)
 
     def function(x: int) -> int:
@@ -62,14 +84,16 @@ def lower_tanh(graph: Graph, op: Op, core: Core) -> Step:
 
 
 def lower_leaky_relu(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of tflash_lookup_s8.
+    """One call of tflash_lookup_s8 or tflash_rectify_s16.
 
     Source:  TFLM's leaky_relu_common.cc. The multipliers are computed in double; older TFLM did it in float32.
     """
-    source, output = _ends(graph, op)
     alpha = float(op.options.get("alpha", 0.0))
     if not 0 <= alpha < math.inf:
         raise refuse(op, f"an alpha of {alpha:g}; a finite number of at least 0 is needed.")
+    if code_type(graph, op) == "int16":
+        return rectify_step(graph, op, core, alpha)
+    source, output = _ends(graph, op)
     positive = checked_multiplier(op, source.scale / output.scale)
     negative = checked_multiplier(op, source.scale * alpha / output.scale)
     return _step(op, source, output, lambda x: requantize(x, positive if x >= 0 else negative) + output.zero_point)
@@ -184,6 +208,59 @@ def _ends(graph: Graph, op: Op) -> tuple[Tensor, Tensor]:
     source, output = quantized_input(graph, op, 0), quantized_output(graph, op)
     same_size(op, source, output)
     return source, output
+
+
+def _wide_sigmoid(graph: Graph, op: Op, core: Core, *, is_tanh: bool) -> Step:
+    """LOGISTIC or TANH of int16.
+
+    Of an input scale of 2**-12, and for TANH 2**-11, TFLM takes what is within 0.07 % for that, and only these exactly.
+    """
+    source, output = quantized_input(graph, op, 0, "int16"), quantized_output(graph, op, 0, "int16")
+    same_size(op, source, output)
+    if _power_of_two(output.scale) != -15:
+        raise refuse(
+            op, f"an output of scale {output.scale:g}; 1/32768 is needed, by TFLM as well.", "convert the model again."
+        )
+    power = _power_of_two(source.scale)
+    if power == -12 or (is_tanh and power == -11):
+        multiplier, shift = 3 << (power + 12), 0
+    else:
+        real, shift = source.scale * 4096 * 3, 0
+        while real <= 32767 / 2 and shift <= 30:
+            real, shift = real * 2, shift + 1
+        multiplier = int(real)
+    if multiplier > 32767:
+        raise refuse(
+            op,
+            f"an input scale of {source.scale:g}; at most 8/3 is needed, by TFLM as well.",
+            "check the model's quantization.",
+        )
+    return Step(
+        op=op,
+        kernel="logistic_tanh_s16",
+        reason=portable_reason(core),
+        inputs=(source.index,),
+        outputs=(output.index,),
+        params={
+            "size": source.elements,
+            "tanh": int(is_tanh),
+            "multiplier": multiplier,
+            "shift": shift,
+            "table": Ref("table"),
+        },
+        constants=(Constant("table", sigmoid_table()),),
+        in_place=0,
+    )
+
+
+def _power_of_two(scale: float) -> int | None:
+    """The exponent of a scale that is almost a power of two.
+
+    Source:  TFLite CheckedLog2, quantization_util.cc: float32 throughout.
+    """
+    log2 = np.float32(math.log(scale)) * (np.float32(1) / np.float32(math.log(2)))
+    exponent = round(float(log2))
+    return exponent if abs(log2 - np.float32(exponent)) < np.float32(1e-3) else None
 
 
 def _saturating(op: Op, source: Tensor, function: Function) -> Function:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from pipeline.aot.steps import Core, Step, portable_reason, quantized_input, quantized_output, refuse
+from pipeline.aot.steps import (
+    Core,
+    ParamValue,
+    Step,
+    code_type,
+    portable_reason,
+    quantized_input,
+    quantized_output,
+    refuse,
+)
 from pipeline.tflite import Graph, Op, Tensor
 
 _MAX_RANK = 5  # of TFLM
@@ -10,8 +19,9 @@ _MAX_GROUPS = 4
 
 
 def lower_pad(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of tflash_pad_s8. Without a value of its own, PAD puts the output's zero point."""
-    source, output = quantized_input(graph, op, 0), quantized_output(graph, op)
+    """One call of tflash_pad_s8 or tflash_pad_s16. Without a value of its own, PAD puts the output's zero point."""
+    dtype = code_type(graph, op)
+    source, output = quantized_input(graph, op, 0, dtype), quantized_output(graph, op, 0, dtype)
     around = paddings(graph, op, source)
     expected = tuple(size + before + after for size, (before, after) in zip(source.shape, around, strict=True))
     if output.shape != expected:
@@ -24,18 +34,20 @@ def lower_pad(graph: Graph, op: Op, core: Core) -> Step:
     if len(groups) > _MAX_GROUPS:
         raise refuse(op, f"{len(groups)} dimensions are padded; the aot kernel pads {_MAX_GROUPS}.")
     groups = [(1, 0, 0)] * (_MAX_GROUPS - len(groups)) + groups
+    params: dict[str, ParamValue] = {
+        "input_shape": tuple(size for size, _, _ in groups),
+        "before": tuple(before for _, before, _ in groups),
+        "output_shape": tuple(sum(group) for group in groups),
+        "value": pad_value(graph, op, output),
+    }
+    wide = dtype == "int16"
     return Step(
         op=op,
-        kernel="pad_s8",
+        kernel="pad_s16" if wide else "pad_s8",
         reason=portable_reason(core),
         inputs=(source.index,),
         outputs=(output.index,),
-        params={
-            "input_shape": tuple(size for size, _, _ in groups),
-            "before": tuple(before for _, before, _ in groups),
-            "output_shape": tuple(sum(group) for group in groups),
-            "value": pad_value(graph, op, output),
-        },
+        params={f"layer.{name}": value for name, value in params.items()} if wide else params,
     )
 
 
@@ -66,11 +78,12 @@ def pad_value(graph: Graph, op: Op, output: Tensor) -> int:
     if len(op.inputs) < 3 or op.inputs[2] < 0:
         return output.zero_point
     tensor = graph.tensor(op.inputs[2])
-    if tensor.data is None or tensor.data.size != 1 or tensor.dtype != "int8":
+    if tensor.data is None or tensor.data.size != 1 or tensor.dtype != output.dtype:
         raise refuse(
-            op, f"its value ({tensor.name}) is {tensor.dtype} {list(tensor.shape)}; one int8 constant is needed."
+            op,
+            f"its value ({tensor.name}) is {tensor.dtype} {list(tensor.shape)}; one {output.dtype} constant is needed.",
         )
-    if (tensor.scale, tensor.zero_point) != (output.scale, output.zero_point):
+    if output.dtype == "int8" and (tensor.scale, tensor.zero_point) != (output.scale, output.zero_point):
         raise refuse(
             op,
             f"its value is quantized with ({tensor.scale:g}, {tensor.zero_point}) and its output with "

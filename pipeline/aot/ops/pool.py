@@ -8,26 +8,30 @@ from dataclasses import replace
 from pipeline.aot.ops.overlap import lead_bytes
 from pipeline.aot.ops.window import windows
 from pipeline.aot.requantization import fused_range
-from pipeline.aot.steps import Core, Step, quantized_input, quantized_output, refuse
+from pipeline.aot.steps import Core, Step, code_type, quantized_input, quantized_output, refuse
 from pipeline.aot.variants import Variant, choose, no_obstacle
 from pipeline.tflite import Graph, Op
 
-_MAX_AVERAGED = (1 << 24) - 1  # codes of up to 128 whose sum, half their count added for rounding, is an int32
-_INT16_POSITIONS = 256  # codes whose sum is an int16
+# Codes of up to 128 or 32768 whose sum, half their count added for rounding, is an int32.
+_MAX_AVERAGED = {"int8": (1 << 24) - 1, "int16": (1 << 16) - 1}
+_INT16_POSITIONS = 256  # codes of up to 128 whose sum is an int16
 
 
 def lower_average_pool_2d(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of the best kernel of AVERAGE_VARIANTS."""
-    return _lower(graph, op, core, AVERAGE_VARIANTS)
+    """One call of the best kernel of AVERAGE_VARIANTS or WIDE_AVERAGE_VARIANTS."""
+    return _lower(graph, op, core, AVERAGE_VARIANTS, WIDE_AVERAGE_VARIANTS)
 
 
 def lower_max_pool_2d(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of the best kernel of MAX_VARIANTS."""
-    return _lower(graph, op, core, MAX_VARIANTS)
+    """One call of the best kernel of MAX_VARIANTS or WIDE_MAX_VARIANTS."""
+    return _lower(graph, op, core, MAX_VARIANTS, WIDE_MAX_VARIANTS)
 
 
-def _lower(graph: Graph, op: Op, core: Core, variants: Sequence[Variant[Step]]) -> Step:
-    source, output = quantized_input(graph, op, 0), quantized_output(graph, op)
+def _lower(
+    graph: Graph, op: Op, core: Core, variants: Sequence[Variant[Step]], wide_variants: Sequence[Variant[Step]]
+) -> Step:
+    dtype = code_type(graph, op)
+    source, output = quantized_input(graph, op, 0, dtype), quantized_output(graph, op, 0, dtype)
     taps = int(op.options.get("filter_height", 0)), int(op.options.get("filter_width", 0))
     vertical, horizontal = windows(op, source, output, taps)
     if source.shape[3] != output.shape[3]:
@@ -40,8 +44,8 @@ def _lower(graph: Graph, op: Op, core: Core, variants: Sequence[Variant[Step]]) 
             "convert the model again.",
         )
     averaged = min(vertical.taps, source.shape[1]) * min(horizontal.taps, source.shape[2])
-    if averaged > _MAX_AVERAGED:
-        raise refuse(op, f"windows of {averaged:,} positions; sums of up to {_MAX_AVERAGED:,} fit an int32.")
+    if averaged > _MAX_AVERAGED[dtype]:
+        raise refuse(op, f"windows of {averaged:,} positions; sums of up to {_MAX_AVERAGED[dtype]:,} fit an int32.")
     low, high = fused_range(op, output)
     step = Step(
         op=op,
@@ -67,7 +71,7 @@ def _lower(graph: Graph, op: Op, core: Core, variants: Sequence[Variant[Step]]) 
         },
         lead_bytes=lead_bytes(source, output, vertical, horizontal),
     )
-    return choose(variants, step, core)
+    return choose(wide_variants if dtype == "int16" else variants, step, core)
 
 
 def _summed_in_16_bits(step: Step, kernel: str) -> Step:
@@ -92,6 +96,13 @@ def _size(step: Step, name: str) -> int:
     if not isinstance(value, int):
         raise ValueError(f"{name} is no number")
     return value
+
+
+def _wide_variants(kernel: str) -> tuple[Variant[Step], ...]:
+    def build(step: Step) -> Step:
+        return replace(step, kernel=kernel, params={f"layer.{name}": value for name, value in step.params.items()})
+
+    return (Variant(kernel, "", "portable C", no_obstacle, build),)
 
 
 AVERAGE_VARIANTS: tuple[Variant[Step], ...] = (
@@ -130,3 +141,5 @@ MAX_VARIANTS: tuple[Variant[Step], ...] = (
     ),
     Variant("max_pool_2d_s8", "", "portable C", no_obstacle, lambda step: replace(step, kernel="max_pool_2d_s8")),
 )
+WIDE_AVERAGE_VARIANTS = _wide_variants("average_pool_2d_s16")
+WIDE_MAX_VARIANTS = _wide_variants("max_pool_2d_s16")

@@ -5,9 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
+
 from pipeline.aot.ops.operands import constant_integers
 from pipeline.aot.requantization import checked_multiplier, prove_no_overflow
-from pipeline.aot.steps import Core, ParamValue, Step, portable_reason, quantized_input, quantized_output, refuse
+from pipeline.aot.steps import (
+    Core,
+    ParamValue,
+    Step,
+    code_type,
+    portable_reason,
+    quantized_input,
+    quantized_output,
+    refuse,
+)
 from pipeline.aot.variants import Variant, choose, no_obstacle
 from pipeline.fixedpoint import Multiplier
 from pipeline.tflite import Graph, Op, Tensor
@@ -16,12 +27,12 @@ _MAX_GROUPS = 4
 
 
 def lower_mean(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of the best kernel of MEAN_VARIANTS."""
+    """One call of tflash_mean_s16 or the best kernel of MEAN_VARIANTS."""
     return _mean(graph, op, core, is_sum=False)
 
 
 def lower_sum(graph: Graph, op: Op, core: Core) -> Step:
-    """One call of the best kernel of MEAN_VARIANTS, with a multiplier that does not divide."""
+    """One call of tflash_mean_s16 or the best kernel of MEAN_VARIANTS: with a multiplier that does not divide."""
     return _mean(graph, op, core, is_sum=True)
 
 
@@ -49,30 +60,34 @@ def lower_reduce_max(graph: Graph, op: Op, core: Core) -> Step:
 
 
 def _mean(graph: Graph, op: Op, core: Core, *, is_sum: bool) -> Step:
-    source, output = quantized_input(graph, op, 0), quantized_output(graph, op)
+    dtype = code_type(graph, op)
+    source, output = quantized_input(graph, op, 0, dtype), quantized_output(graph, op, 0, dtype)
     axes = _axes(graph, op, source)
     _check_shapes(op, source, output, axes)
     count = math.prod(source.shape[axis] for axis in axes)
     multiplier = checked_multiplier(op, source.scale / output.scale)
     if not is_sum:
         multiplier = _divided(multiplier, count)
-    # The largest partial sum: the zero point's part comes first, and the codes add up to 128 each.
-    prove_no_overflow(op, [count * (128 + abs(source.zero_point))], [multiplier], output.zero_point)
+    # The largest partial sum: the zero point's part comes first, and the codes add up to 128 or 32768 each.
+    most = -int(np.iinfo(dtype).min)
+    prove_no_overflow(op, [count * (most + abs(source.zero_point))], [multiplier], output.zero_point)
+    params: dict[str, ParamValue] = {
+        **_walk(source, output, axes),
+        "sum_offset": -source.zero_point * count,
+        "output_offset": output.zero_point,
+        "multiplier": multiplier.mantissa,
+        "shift": multiplier.shift,
+    }
+    wide = dtype == "int16"
     step = Step(
         op=op,
-        kernel="mean_s8",
+        kernel="mean_s16" if wide else "mean_s8",
         reason=portable_reason(core),
         inputs=(source.index,),
         outputs=(output.index,),
-        params={
-            **_walk(source, output, axes),
-            "sum_offset": -source.zero_point * count,
-            "output_offset": output.zero_point,
-            "multiplier": multiplier.mantissa,
-            "shift": multiplier.shift,
-        },
+        params={f"layer.{name}": value for name, value in params.items()} if wide else params,
     )
-    return choose(MEAN_VARIANTS, step, core)
+    return step if wide else choose(MEAN_VARIANTS, step, core)
 
 
 def _walk(source: Tensor, output: Tensor, axes: set[int]) -> dict[str, ParamValue]:

@@ -1,0 +1,24 @@
+/* 2-D average pooling, int16. The contract is in average_pool_2d_s16.c. */
+#ifndef TFLASH_AVERAGE_POOL_2D_S16_H
+#define TFLASH_AVERAGE_POOL_2D_S16_H
+
+#include <stdint.h>
+
+#include "average_pool_2d_s8.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct tflash_average_pool_2d_s16_params {
+  struct tflash_average_pool_2d_s8_params layer;
+};
+
+void tflash_average_pool_2d_s16(const struct tflash_average_pool_2d_s16_params *p, const int16_t *input,
+                                int16_t *output);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* TFLASH_AVERAGE_POOL_2D_S16_H */
