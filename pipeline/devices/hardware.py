@@ -138,10 +138,10 @@ def _require_one_probe(board: Board, found: Port) -> None:
     """A debug probe is chosen by the program that flashes, and not by the port: with several it would be a guess."""
     if board.serial is None or board.serial.bootloader:
         return
-    probes = [port.url for port in ports.listed() if port.usb is not None and port.usb in board.serial.usb]
+    probes = {port.serial_number or port.url: port.url for port in ports.listed() if port.usb in board.serial.usb}
     if len(probes) > 1:
         raise DeviceError(
             f"{board.id}: it is flashed by its debug probe, and there are {len(probes)} of that kind "
-            f"({', '.join(probes)}): which one PlatformIO would take is not known.",
+            f"({', '.join(probes.values())}): which one PlatformIO would take is not known.",
             hint=f"leave only {found.url} connected while it is flashed.",
         )

@@ -104,15 +104,18 @@ def _named(name: str, serial_number: str | None, ports: tuple[Port, ...]) -> Por
 
 
 def again(board: Board, before: Port) -> str | None:
-    """The port's name now, after the device has left and come back, maybe under another name; None while it is away."""
+    """The port's name now, after the device has left and come back, maybe under another name; None while it is away.
+
+    A device may have several ports: the one of before is taken, and none where they have other names now.
+    """
     if not before.is_local:
         return before.url
     if before.usb is not None and before.serial_number and board.serial is not None:
         ids = (*board.serial.usb, before.usb if before.usb not in board.serial.bootloader else "")
-        for port in listed():
-            if port.serial_number == before.serial_number and port.usb in ids:
-                return port.url
-        return None
+        urls = [p.url for p in listed() if p.serial_number == before.serial_number and p.usb in ids]
+        if any(Path(url).resolve() == Path(before.url).resolve() for url in urls):
+            return before.url
+        return urls[0] if len(urls) == 1 else None
     return before.url if Path(before.url).exists() else None
 
 

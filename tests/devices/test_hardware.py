@@ -148,6 +148,15 @@ def test_a_board_that_comes_back_under_another_name_is_followed(monkeypatch: pyt
     assert "press reset" in str(error.value)
 
 
+def test_of_a_device_with_several_ports_the_one_of_before_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As debug probes have that carry two serial lines."""
+    first, second = Port("/dev/ttyACM0", PROBE, "A"), Port("/dev/ttyACM1", PROBE, "A")
+    connected(monkeypatch, first, second)
+    assert [ports.again(BOARD, port) for port in (first, second)] == [first.url, second.url]
+    assert ports.again(BOARD, Port("/dev/ttyACM9", PROBE, "A")) is None
+    hardware._require_one_probe(BOARD, second)
+
+
 # Whose
 
 
