@@ -22,6 +22,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ import pytest
 
 from pipeline import tflite
 from pipeline.aot import PORTABLE, Core, export
+from pipeline.aot.lower import lower
 from pipeline.model import Array
 from pipeline.tflite import Graph
 
@@ -49,6 +51,10 @@ class Case:
     samples: tuple[tuple[Array, ...], ...]
 
     def graph(self) -> Graph:
+        return self._graph
+
+    @cached_property
+    def _graph(self) -> Graph:
         return tflite.parse(self.content, Path(f"{self.name}.tflite"))
 
 
@@ -118,9 +124,10 @@ def check(cases: Sequence[Case], target: Target, folder: Path, guard_bytes: int 
     assert not wrong, f"{len(wrong)} of {len(cases)} cases differ from TFLM:\n" + "\n".join(wrong[:8])
 
 
-def check_many(cases: Sequence[Case], target: Target, folder: Path, guard_bytes: int = GUARD_BYTES) -> None:
-    """`check`, in as many programs as the memory of every board needs."""
-    at_once = 125
+def check_many(
+    cases: Sequence[Case], target: Target, folder: Path, guard_bytes: int = GUARD_BYTES, at_once: int = 125
+) -> None:
+    """`check`, in as many programs as the memory of every board needs, or with so many cases at once."""
     for first in range(0, len(cases), at_once):
         check(cases[first : first + at_once], target, folder / str(first), guard_bytes)
 
@@ -130,7 +137,7 @@ def cases_with(kernel: str, makers: Sequence[Callable[[int], Case]], core: Core,
     found: list[Case] = []
     for number in range(4 * count):
         case = makers[number % len(makers)](number // len(makers))
-        if any(choice.kernel == f"tflash_{kernel}" for choice in export(case.graph(), core).kernels):
+        if any(step.kernel == kernel for step in lower(case.graph(), core)):
             found.append(case)
         if len(found) == count:
             return found

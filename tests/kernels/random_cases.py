@@ -6,7 +6,7 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -15,6 +15,35 @@ from pipeline.model import Array
 from tests.tflite_builder import TfliteBuilder
 
 ACTIVATIONS = ("NONE", "NONE", "RELU", "RELU6", "RELU_N1_TO_1")
+
+
+class Tape:
+    """The small integers that a case is made of: recorded, or played so that a similar case comes out.
+
+    Where a played tape has ended, the choices nearest to 0 are made. taken: (choice, the one nearest to 0).
+    """
+
+    playing: ClassVar[Tape | None] = None
+
+    def __init__(self, choices: Sequence[int] | None = None) -> None:
+        self._choices = choices
+        self.taken: list[tuple[int, int]] = []
+
+    def __enter__(self) -> Tape:
+        Tape.playing = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        Tape.playing = None
+
+    def take(self, drawn: int, low: int, high: int) -> int:
+        if len(self.taken) == 10_000:
+            raise ValueError("choices without end")
+        least, number = min(max(0, low), high), len(self.taken)
+        if self._choices is not None:
+            drawn = min(max(self._choices[number], low), high) if number < len(self._choices) else least
+        self.taken.append((int(drawn), least))
+        return self.taken[-1][0]
 
 
 class Draw:
@@ -32,10 +61,12 @@ class Draw:
 
     def integer(self, low: int, high: int) -> int:
         """low..high, both included."""
-        return int(self.rng.integers(low, high + 1))
+        drawn = int(self.rng.integers(low, high + 1))
+        return drawn if Tape.playing is None else Tape.playing.take(drawn, low, high)
 
     def chance(self, probability: float) -> bool:
-        return bool(self.rng.random() < probability)
+        drawn = bool(self.rng.random() < probability)
+        return drawn if Tape.playing is None else bool(Tape.playing.take(drawn, 0, 1))
 
     def choice(self, values: Sequence[Any]) -> Any:
         return values[self.integer(0, len(values) - 1)]

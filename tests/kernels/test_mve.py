@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.aot import Core, export
+from pipeline.aot import Core
 from tests.kernels.batch import CORTEX_M55, Case, case_count, cases_with, check_many
 from tests.kernels.random_cases import Draw, layer, window_positions
 from tests.kernels.test_conv_2d_s8 import conv_2d_case
@@ -137,21 +137,3 @@ def test_a_helium_kernel_gives_the_bytes_of_tflm(kernel: str, tmp_path: Path) ->
 @pytest.mark.emulated
 def test_random_networks_give_the_bytes_of_tflm_with_helium_kernels(tmp_path: Path) -> None:
     check_many([network_case(number) for number in range(case_count(25, 500))], HELIUM, tmp_path)
-
-
-@pytest.mark.golden
-@pytest.mark.emulated
-def test_gcc_keeps_the_comparison_behind_a_loop(tmp_path: Path) -> None:
-    """A layer that only the DSP kernel takes, of an even width: GCC 12 once overwrote its padding (small_code.h)."""
-    rng = np.random.default_rng(24)
-    model = TfliteBuilder()
-    x = model.input((1, 6, 4, 3), scale=0.02, zero_point=-128)
-    w = model.constant(rng.integers(-2, 3, (1, 2, 3, 3)).astype(np.int8), scale=1.5, axis=3)
-    y = model.output((1, 3, 4, 3), scale=0.016, zero_point=0)
-    strides = {"stride_h": 2, "stride_w": 1}
-    model.op("DEPTHWISE_CONV_2D", [x, w], [y], padding="SAME", depth_multiplier=1, **strides)
-    samples = tuple((rng.integers(-128, 128, (1, 6, 4, 3)).astype(np.int8),) for _ in range(8))
-    case = Case("comparison", model.build(), samples)
-    (choice,) = export(case.graph(), HELIUM.core).kernels
-    assert choice.kernel == "tflash_depthwise_conv_2d_s8_dsp"
-    check_many([case], HELIUM, tmp_path)

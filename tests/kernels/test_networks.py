@@ -434,8 +434,7 @@ class Network:
 
 def network_case(number: int) -> Case:
     network = Network(number)
-    wanted = network.draw.integer(3, 12)
-    while len(network.tensors) < len(network.inputs) + wanted:
+    while len(network.tensors) == len(network.inputs) or (len(network.tensors) < 20 and network.draw.chance(0.88)):
         network.grow()
     network.finish()
     return Case(f"network_{number}", network.model.build(), network.draw.samples(network.inputs, 3))

@@ -99,7 +99,7 @@ CASES: list[tuple[str, str, Callable[[int], Case]]] = [
 def test_a_portable_kernel_gives_the_bytes_of_tflm(
     op: str, kernel: str, case: Callable[[int], Case], tmp_path: Path
 ) -> None:
-    check_many(cases_with(kernel, [case], PORTABLE, 1000), CORTEX_M3, tmp_path)
+    check_many(cases_with(kernel, [case], PORTABLE, 1000), CORTEX_M3, tmp_path, at_once=500)
 
 
 def test_every_kernel_and_op_is_tested_on_a_thousand_layers() -> None:
