@@ -73,16 +73,16 @@ def require_exercised(ranges: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-def range_warnings(ranges: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Sentences on layers whose output is never anything else than one number, or leaves the calibrated range.
+def range_warnings(ranges: Sequence[Mapping[str, Any]], learnt_from: str = "the representative data") -> list[str]:
+    """Sentences on layers whose output is never anything else than one number, or leaves the range learnt for it.
 
-    Args:    ranges: of pipeline.sensitivity.ranges.
+    Args:    ranges: of pipeline.sensitivity.ranges or pipeline.qat.ranges. learnt_from: with qat "training".
     """
     found = [
-        f"layer {layer['layer']}: its output is {layer['low']:g} for every representative and every test sample: a "
-        "dead layer, to be trained again or left out."
+        f"layer {layer['layer']}: its output is {layer['test_low']:g} for every test sample: a dead layer, to be "
+        "trained again or left out."
         for layer in ranges
-        if layer["low"] == layer["high"] == layer["test_low"] == layer["test_high"]
+        if layer["test_low"] == layer["test_high"]
     ]
     clipped = sorted((layer for layer in ranges if layer["clipped"] > CLIPPED), key=lambda layer: -layer["clipped"])
     for layer in clipped[:_NAMED]:
@@ -91,10 +91,10 @@ def range_warnings(ranges: Sequence[Mapping[str, Any]]) -> list[str]:
         found.append(
             f"layer {layer['layer']}: {100 * layer['clipped']:.1f} % of its values on the test set are clipped: they "
             f"run from {layer['test_low']:.4g} to {layer['test_high']:.4g}, {100 * over:.0f} % of the range beyond "
-            f"what the representative data show ({layer['low']:.4g} to {layer['high']:.4g}). Take data that cover them."
+            f"that of {learnt_from} ({layer['low']:.4g} to {layer['high']:.4g}). Take data that cover them."
         )
     if len(clipped) > _NAMED:
-        found.append(f"{len(clipped) - _NAMED} more layers have values beyond their calibrated range (report.json).")
+        found.append(f"{len(clipped) - _NAMED} more layers have values beyond their range (report.json).")
     return found
 
 

@@ -28,6 +28,7 @@ from pipeline import layer_patterns
 from pipeline.errors import ModelError, RecipeError
 from pipeline.model import Array
 from pipeline.quantizers import Activations, Phase, RangeQuantizer, WeightQuantizer, Weights
+from pipeline.sensitivity import Seen
 
 SAMPLES = 16  # for which every layer's simulated output is kept
 _MAX_BYTES = 32 * 1024 * 1024
@@ -98,6 +99,12 @@ class Range:
     @property
     def high(self) -> float:
         return float(self.ends["max_var"].numpy())
+
+    @property
+    def clips(self) -> float:
+        """The fraction of a layer's values that the range leaves out by intent."""
+        settings = self.quantizer.settings
+        return 2 * (1 - settings.percentile / 100) if settings.range == "percentile" else 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,6 +194,14 @@ def settle(prepared: Prepared) -> None:
     prepared.phase.calibrating = False
 
 
+def freeze_batch_norm(prepared: Prepared) -> None:
+    """Let every BatchNormalization keep what it has learnt, and normalise with its averages in training, too."""
+    for layer in prepared.model.layers:
+        inner = getattr(layer, "layer", layer)
+        if type(inner).__name__ == "BatchNormalization":
+            inner.trainable = False
+
+
 def for_conversion(prepared: Prepared) -> Any:
     """The model to convert, settled. Weights whose scales the converter finds itself are rounded to their codes."""
     import tensorflow as tf
@@ -216,6 +231,27 @@ def outputs(prepared: Prepared, x: Any) -> dict[str, Any]:
     found = tf_keras.Model(model.inputs, list(tensors.values()))(x, training=False)
     found = found if isinstance(found, list) else [found]
     return {name: array.numpy() for name, array in zip(tensors, found, strict=True)}
+
+
+def ranges(prepared: Prepared, x: Array) -> list[dict[str, Any]]:
+    """What a test set has beyond the ranges that were learnt, of every layer with one: as pipeline.sensitivity.ranges.
+
+    Args:    x: float32 [samples, ...]. What a percentile leaves out by intent is not counted as clipped.
+    """
+    names = {layer.name for layer in prepared.layers}
+    learnt = {found.layer: found for found in prepared.ranges if found.layer in names}
+    seen = {name: Seen() for name in learnt}
+
+    def see(name: str, low: float, high: float, values: Any) -> None:
+        seen[name].widen(values.numpy(), low, high)
+
+    for name, found in learnt.items():
+        found.quantizer.see = partial(see, name, found.low, found.high)
+    for first in range(0, len(x), _CALIBRATION_BATCH):
+        prepared.model(x[first : first + _CALIBRATION_BATCH], training=False)
+    for found in learnt.values():
+        found.quantizer.see = None
+    return [seen[name].against(name, found.low, found.high, found.clips) for name, found in learnt.items()]
 
 
 def _own_name(layer: Any) -> str:

@@ -6,8 +6,8 @@ worker process, one task a process; the tasks' arguments are plain values, their
     float   float.weights.h5, float.json (history, confusion matrix, frozen layers)
     ptq     ptq.tflite, ptq.json (what pipeline.sensitivity found), ranges.json (of each layer, calibrated and tested)
     qat     qat.tflite, qat.json (history, answers of the float model that simulates int8, how each layer was trained,
-            what the converter made otherwise), layers.npz (what each layer gives in the simulation, for the first
-            samples of the test set)
+            its range, learnt and tested, what the converter made otherwise), layers.npz (what each layer gives in the
+            simulation, for the first samples of the test set)
 
 Equal arguments give equal files on a machine: seeds are set, ops are deterministic, and the number of threads is
 the recipe's and not the machine's, because it changes the order in which floats are added.
@@ -96,6 +96,7 @@ def _qat(arguments: Mapping[str, Any], out: Path, progress: Progress) -> dict[st
     report = {
         "history": history,
         "layers": prepared.described(),
+        "ranges": qat.ranges(prepared, test.x),
         "warnings": warnings,
         **_tested(prepared.model, dataset, classes),
     }
@@ -233,16 +234,26 @@ def _freeze(model: Any, phase: Mapping[str, Any], section: str) -> None:
 def _fit_simulated(
     prepared: qat.Prepared, train: data.Samples, options: Mapping[str, Any], seed: int, progress: Progress
 ) -> dict[str, list[float]]:
-    """Quantization-aware training, in place: stopped early, its ranges frozen, as the recipe has it."""
+    """Quantization-aware training, in place: stopped early, ranges and normalization frozen, as the recipe has it.
+
+    Source:  frozen normalization: R. Krishnamoorthi, Quantizing deep convolutional networks for efficient inference,
+             2018: weights have to settle with the averages that the deployed model has, and not with each batch's.
+    """
     import tf_keras
 
     stopping = options["early_stopping"]
+    normalization_after = options["freeze_batch_norm_after"]
+    if normalization_after is None:
+        normalization_after = (options["epochs"] + 1) // 2
 
-    class FreezeRanges(tf_keras.callbacks.Callback):  # type: ignore[misc]
+    class Freeze(tf_keras.callbacks.Callback):  # type: ignore[misc]
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             if epoch == options["freeze_ranges_after"]:
                 prepared.phase.frozen = True
-                self.model.make_train_function(force=True)  # for it is compiled with ranges that move
+            if epoch == normalization_after:
+                qat.freeze_batch_norm(prepared)
+            if epoch in (options["freeze_ranges_after"], normalization_after):
+                self.model.make_train_function(force=True)  # for it is compiled with what moved before
 
     class KeepBest(tf_keras.callbacks.Callback):  # type: ignore[misc]
         """Keras's EarlyStopping leaves the last weights where no patience was lost; here the best are kept."""
@@ -261,7 +272,7 @@ def _fit_simulated(
                 self.model.set_weights(self.weights)
 
     if stopping is None:
-        return _fit(prepared.model, train, options, progress, callbacks=[FreezeRanges()])
+        return _fit(prepared.model, train, options, progress, callbacks=[Freeze()])
     order = np.random.default_rng(seed).permutation(len(train.x))
     held = round(len(order) * stopping["held_out"])
     if not 0 < held < len(order):
@@ -271,7 +282,7 @@ def _fit_simulated(
             hint="another `held_out`, or more data.",
         )
     apart, rest = (data.Samples(train.x[part], train.y[part]) for part in (order[:held], order[held:]))
-    return _fit(prepared.model, rest, options, progress, apart, [FreezeRanges(), KeepBest()])
+    return _fit(prepared.model, rest, options, progress, apart, [Freeze(), KeepBest()])
 
 
 def _fit(
@@ -298,8 +309,12 @@ def _fit(
             self.epoch = epoch + 1
             progress(self.epoch, epochs)
 
+    rate = options["learning_rate"]
+    if options.get("learning_rate_decay") == "cosine":
+        batches = -(-len(train.x) // options["batch_size"])
+        rate = tf_keras.optimizers.schedules.CosineDecay(rate, epochs * batches)
     model.compile(
-        optimizer=tf_keras.optimizers.Adam(options["learning_rate"]),
+        optimizer=tf_keras.optimizers.Adam(rate),
         loss=tf_keras.losses.SparseCategoricalCrossentropy(from_logits=not _ends_in_softmax(model)),
         metrics=["accuracy"],
     )

@@ -133,6 +133,7 @@ class RangeQuantizer:
 
     def __init__(self, settings: Activations, phase: Phase) -> None:
         self.settings = settings
+        self.see: Callable[[Any], None] | None = None  # shown what is to be rounded, outside of graphs
         self._phase = phase
         self._calibrated = 0  # batches
 
@@ -140,6 +141,8 @@ class RangeQuantizer:
         import tensorflow as tf
 
         low, high = weights["min_var"], weights["max_var"]
+        if self.see is not None:
+            self.see(inputs)
         if self._phase.calibrating or (training and not self._phase.frozen):
             seen_low, seen_high = self._seen(inputs)
             low, high = (

@@ -392,6 +392,9 @@ class QuantizeOptions(_Section):
     epochs: Annotated[int, Field(ge=1, le=100_000, description="of quantization-aware training")] = 10
     batch_size: Annotated[int, Field(ge=1, le=MAX_SAMPLES)] = 32
     learning_rate: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] = 1e-4
+    learning_rate_decay: Annotated[
+        Literal["cosine", "none"], Field(description="of qat's learning rate, over its epochs: half a cosine down to 0")
+    ] = "cosine"
     representative_samples: Annotated[
         int, Field(ge=1, le=MAX_SAMPLES, description="at most so many of the representative samples are used")
     ] = 200
@@ -407,15 +410,22 @@ class QuantizeOptions(_Section):
     freeze_ranges_after: Annotated[
         int | None, Field(ge=0, le=100_000, description="epochs of qat, after which ranges of activations are kept")
     ] = None
+    freeze_batch_norm_after: Annotated[
+        int | None,
+        Field(ge=0, le=100_000, description="epochs of qat, after which batch normalization is kept; default: half"),
+    ] = None
 
     @model_validator(mode="after")
     def _layers_are_for_qat(self) -> QuantizeOptions:
         if self.method == "ptq" and (self.include or self.exclude):
             raise ValueError("include and exclude choose layers for qat; ptq quantizes all")
-        if self.method == "ptq" and (self.early_stopping or self.freeze_ranges_after is not None):
-            raise ValueError("early_stopping and freeze_ranges_after are for qat; ptq does not train")
+        for name in ("early_stopping", "freeze_ranges_after", "freeze_batch_norm_after"):
+            if self.method == "ptq" and getattr(self, name) is not None:
+                raise ValueError(f"{name} is for qat; ptq does not train")
         if self.freeze_ranges_after is not None and self.freeze_ranges_after >= self.epochs:
             raise ValueError(f"freeze_ranges_after has to be below epochs, {self.epochs}")
+        if self.freeze_batch_norm_after is not None and self.freeze_batch_norm_after > self.epochs:
+            raise ValueError(f"freeze_batch_norm_after has to be at most epochs, {self.epochs}, which is never")
         return self
 
 

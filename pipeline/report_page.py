@@ -16,6 +16,7 @@ Json = Mapping[str, Any]
 
 MATRIX_CLASSES = 40  # a larger confusion matrix is a list of the most frequent mistakes
 FREQUENT_MISTAKES = 20
+RANKED_LAYERS = 10  # the others are folded away
 HUES = 6  # colours --c0 .. --c5 in report.css
 METHOD_TITLES = {"float": "float32", "ptq": "int8, PTQ", "qat": "int8, QAT"}
 
@@ -251,11 +252,13 @@ def _accuracy(report: Json) -> dict[str, Any]:
         "history": _history(quantization["history"]),
         "representative": quantization["representative"],
         "gate": quantization.get("gate"),
-        "findings": _findings(methods),
+        "glance": _glance(quantization),
         "warnings": quantization.get("warnings", []),
         "agreement": quantization.get("agreement"),
         "layers": [layer for layer in quantization.get("layers", []) if _is_telling(layer)],
+        "trained": _trained(quantization.get("layers", [])),
         "sensitivity": quantization.get("sensitivity"),
+        "shown": RANKED_LAYERS,
     }
 
 
@@ -269,8 +272,26 @@ def _is_telling(layer: Json) -> bool:
     return not layer["int8"] or layer["frozen"] or layer["max_lsb"] is not None
 
 
-def _findings(methods: Sequence[Json]) -> list[str]:
-    """Is the int8 model good enough, and what to try if not: sentences."""
+def _trained(layers: Sequence[Json]) -> str:
+    """How the layers were trained, and which int8 layer is the furthest from its simulation."""
+    simulated = sum(layer["int8"] for layer in layers)
+    frozen = sum(layer["frozen"] for layer in layers)
+    text = f"{simulated} of {_plural(len(layers), 'layer')} with int8 simulated"
+    text += f", {frozen} frozen." if frozen else "."
+    compared = [layer for layer in layers if layer["max_lsb"] is not None]
+    if compared:
+        furthest = max(compared, key=lambda layer: layer["mean_lsb"])
+        text += (
+            f" The furthest from its simulation is {furthest['name']}: {furthest['mean_lsb']:.2f} steps of its own "
+            f"scale on average, {furthest['max_lsb']:.1f} at most. Rounding adds about a step in a layer, and layers "
+            "hand on what they have."
+        )
+    return text
+
+
+def _glance(quantization: Json) -> list[dict[str, str]]:
+    """Is the int8 model good enough, which layer hurts, and what to try: questions with their answers."""
+    methods, gate = quantization["methods"], quantization.get("gate")
     chosen = next((m for m in methods if m["chosen"] and m.get("against_float")), None)
     if chosen is None:
         return []
@@ -278,21 +299,43 @@ def _findings(methods: Sequence[Json]) -> list[str]:
     low, high = against["interval"]
     change = f"{_points(against['difference'])}, with 95 % between {_points(low)} and {_points(high)}"
     if high < 0:
-        first = f"Quantization costs accuracy, beyond chance: {change}."
+        good = f"Quantization costs accuracy, beyond chance: {change}."
     elif low > 0:
-        first = f"The int8 model is more accurate than float32, beyond chance: {change}."
+        good = f"The int8 model is more accurate than float32, beyond chance: {change}."
     else:
-        first = f"No difference to float32 beyond chance: {change}."
-    found = [
-        f"{first} {_plural(against['changed'], 'answer')} changed: {against['gained']:,} became right, "
-        f"{against['lost']:,} became wrong."
+        good = f"No difference to float32 beyond chance: {change}."
+    good += (
+        f" {_plural(against['changed'], 'answer')} changed: {against['gained']:,} became right, {against['lost']:,} "
+        "became wrong."
+    )
+    ranked = [
+        layer for layer in (quantization.get("sensitivity") or {}).get("layers", ()) if layer["sqnr_db"] is not None
     ]
+    found = [{"question": "Is it good enough?", "answer": good}]
+    if ranked:
+        hurting = [layer for layer in ranked if layer["suggestion"]]
+        most = ranked[0]
+        which = f"{most['layer']}: alone in int8 it leaves {most['sqnr_db']:.1f} dB of signal to error in the answers"
+        which += f"; {len(hurting) - 1} more below." if len(hurting) > 1 else "."
+        found.append({"question": "Which layer hurts?", "answer": which if hurting else f"None. The most is {which}"})
+    lost = high < 0 or (gate is not None and not gate["passed"])
+    return [*found, {"question": "What to try?", "answer": _advice(methods, chosen, ranked, lost)}]
+
+
+def _advice(methods: Sequence[Json], chosen: Json, ranked: Sequence[Json], lost: bool) -> str:
+    """What to try. ranked: layers, the most sensitive first. lost: int8 is worse than it may be."""
     ptq = next((m for m in methods if m["name"] == "ptq"), None)
     if chosen["name"] == "qat" and ptq is not None and ptq["correct"] >= chosen["correct"]:
-        found.append("Calibration alone (method: ptq) is as good, and needs no training.")
-    if chosen["name"] == "ptq" and high < 0:
-        found.append("Quantization-aware training (method: qat) may win it back.")
-    return found
+        return "Calibration alone (method: ptq) is as good, and needs no training."
+    if not lost:
+        return "Nothing: int8 loses nothing beyond chance."
+    training = (
+        "More epochs of qat, or 8 bits where there are 4"
+        if chosen["name"] == "qat"
+        else "Quantization-aware training (method: qat) may win it back"
+    )
+    worst = [f"Of {layer['layer']} {layer['suggestion']}." for layer in ranked[:1] if layer["suggestion"]]
+    return " ".join([f"{training}.", *worst])
 
 
 def _points(difference: float) -> str:

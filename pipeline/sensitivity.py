@@ -45,8 +45,8 @@ class _Unit:
 
 
 @dataclass(eq=False)
-class _Range:
-    """Of all values that were seen, and how many of them were beyond given limits."""
+class Seen:
+    """The range of all values that were seen, and how many of them were beyond given limits by more than a step."""
 
     low: float = math.inf
     high: float = -math.inf
@@ -54,9 +54,21 @@ class _Range:
     beyond: int = 0
 
     def widen(self, values: Array, low: float = -math.inf, high: float = math.inf) -> None:
+        step = (high - low) / 255
         self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
         self.values += values.size
-        self.beyond += int(((values < low) | (values > high)).sum())
+        self.beyond += int(((values < low - step) | (values > high + step)).sum())
+
+    def against(self, layer: str, low: float, high: float, clips: float = 0.0) -> dict[str, Any]:
+        """As `ranges` has it, of values of a layer with the range low..high. clips: the part left out by intent."""
+        return {
+            "layer": layer,
+            "low": low,
+            "high": high,
+            "test_low": self.low,
+            "test_high": self.high,
+            "clipped": max(self.beyond / max(self.values, 1) - clips, 0.0),
+        }
 
 
 @dataclass(eq=False)
@@ -236,29 +248,18 @@ def ranges(model: Any, representative: Array, x: Array) -> list[dict[str, Any]]:
     network = _Network(model)
     units = {id(unit): unit for unit in network.units}
     affordable = max(MIN_SAMPLES, int(BUDGET_MACS / max(sum(unit.macs for unit in network.units), 1.0)))
-    learned, tested = ({key: _Range() for key in units} for _ in range(2))
+    learned, tested = ({key: Seen() for key in units} for _ in range(2))
 
     def learn(unit: _Unit, made: Any) -> None:
         learned[id(unit)].widen(made.numpy())
 
     def test(unit: _Unit, made: Any) -> None:
         known = learned[id(unit)]
-        low, high = min(known.low, 0.0), max(known.high, 0.0)  # int8 has a code for 0
-        tested[id(unit)].widen(made.numpy(), low - (high - low) / 255, high + (high - low) / 255)
+        tested[id(unit)].widen(made.numpy(), min(known.low, 0.0), max(known.high, 0.0))  # int8 has a code for 0
 
     network.observe(representative, learn)
     network.observe(x[:affordable], test)
-    return [
-        {
-            "layer": unit.name,
-            "low": learned[key].low,
-            "high": learned[key].high,
-            "test_low": tested[key].low,
-            "test_high": tested[key].high,
-            "clipped": tested[key].beyond / max(tested[key].values, 1),
-        }
-        for key, unit in units.items()
-    ]
+    return [tested[key].against(unit.name, learned[key].low, learned[key].high) for key, unit in units.items()]
 
 
 def _suggestion(layer: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ EXIT_S = 20.0  # from its last word to the end of a process that gave no answer
 
 Progress = Callable[[int, int], None]
 
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "TF_USE_LEGACY_KERAS": "1",  # tfmot knows no other; it is too late once tf.keras was touched
     "KERAS_BACKEND": "tensorflow",  # of Keras 3, which may be configured for another
     "TF_CPP_MIN_LOG_LEVEL": "2",
@@ -59,7 +59,7 @@ def run(
     """
     package_root = str(Path(__file__).resolve().parents[1])
     search = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, **_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(search)}
+    environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(search)}
     job = json.dumps({"task": task, "arguments": dict(arguments), "out": str(out.absolute())})
     with (
         log.open("wb") as said,

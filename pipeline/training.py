@@ -101,7 +101,7 @@ class Trained:
     ] = ()  # how QAT trained each: pipeline.qat.LayerTraining, and its LayerGap's LSBs
     agreement: Mapping[str, int] | None = None  # of int8 with its simulation: samples, same
     sensitivity: Mapping[str, Any] | None = None  # pipeline.sensitivity.analyse
-    ranges: Sequence[Mapping[str, Any]] = ()  # pipeline.sensitivity.ranges
+    ranges: Sequence[Mapping[str, Any]] = ()  # pipeline.sensitivity.ranges, with qat pipeline.qat.ranges
     warnings: Sequence[str] = ()
     test: TestSet | None = None
     judge: str = ""
@@ -165,9 +165,9 @@ def train(
     folder = str(float_step.path.absolute())
     convert = _convert_options(recipe, one_dense_scale_for)
     options = {"quantize": quantize.model_dump(mode="json", exclude={"method"}), "convert": convert}
-    calibration = {name: options["quantize"][name] for name in ("representative_samples", "quantizers")}
+    calibrating = {name: options["quantize"][name] for name in ("representative_samples", "quantizers")}
     ptq_versions = versions if quantize.quantizers else float_versions
-    ptq_step = work("ptq", inputs, {**options, "quantize": calibration}, ptq_versions, float=folder)
+    ptq_step = work("ptq", inputs, {**options, "quantize": calibrating}, ptq_versions, float=folder)
     steps = [data_step, float_step, ptq_step]
     if qat:
         inputs["ptq"] = ptq_step.digest
@@ -185,10 +185,10 @@ def train(
     gaps = {gap["layer"]: {key: gap[key] for key in ("max_lsb", "mean_lsb")} for gap in found["gaps"]}
     unknown = {"max_lsb": None, "mean_lsb": None}
     graph = tflite.read(model_step.path / f"{recipe.name}.tflite")
-    ranges = _json(steps[2].path / "ranges.json")
+    ranges = qat_report["ranges"] if qat else _json(ptq_step.path / "ranges.json")
     warnings = [
         *found["warnings"],
-        *_range_warnings(ranges, quantize.method),
+        *calibration.range_warnings(ranges, "training" if qat else "the representative data"),
         *qat_report["warnings"],
         *_dense_notes(graph, convert, one_dense_scale_for),
     ]
@@ -301,11 +301,6 @@ def _dense_notes(graph: Graph, convert: Mapping[str, Any], libraries: Sequence[s
         f"Dense layers have one weight scale for all outputs, because {' and '.join(libraries)} cannot compute with "
         "more; another library or the runtime aot can (`convert: {per_channel_dense: true}`)."
     ]
-
-
-def _range_warnings(ranges: Sequence[Mapping[str, Any]], method: str) -> list[str]:
-    """Where the test set leaves the calibrated ranges; qat learns ranges of its own, from all training data."""
-    return calibration.range_warnings(ranges) if method == "ptq" else []
 
 
 def _given(recipe: Recipe, path: Path, workspace: Workspace, progress: Progress) -> Trained:

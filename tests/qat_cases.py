@@ -186,6 +186,34 @@ def calibrated() -> dict[str, Any]:
     return found
 
 
+def beyond() -> dict[str, Any]:
+    """What data have beyond the learnt ranges: those that ranges were learnt from, and others three times as large."""
+    found = {}
+    for name, settings in {
+        "min_max": {"range": "min_max"},
+        "percentile": {"range": "percentile", "percentile": 90.0},
+    }.items():
+        prepared = qat.prepare(network(), X, quantizers=[quantizer("relu", activations=settings)])
+        for times in (1, 3):
+            found[f"{name}, {times}"] = {each["layer"]: each for each in qat.ranges(prepared, times * X)}
+    return found
+
+
+def schedule() -> dict[str, Any]:
+    """The averages of a BatchNormalization and the learning rate at the end, by epochs and when it was frozen."""
+    found = {}
+    for epochs, frozen_after, decay in ((1, 1, "none"), (1, 0, "none"), (2, None, "none"), (2, 2, "cosine")):
+        tf_keras.utils.set_random_seed(1)
+        prepared = qat.prepare(network(), X)
+        options = {"epochs": epochs, "freeze_batch_norm_after": frozen_after, "learning_rate_decay": decay}
+        options |= {"batch_size": 32, "learning_rate": 1e-3, "early_stopping": None, "freeze_ranges_after": None}
+        quantize._fit_simulated(prepared, data.Samples(X, Y), options, 1, lambda *_: None)
+        averages = prepared.model.get_layer("quant_depthwise_bn").layer.moving_mean
+        rate = float(prepared.model.optimizer.learning_rate)
+        found[f"{epochs}, {frozen_after}, {decay}"] = {"averages": averages.numpy().tolist(), "rate": rate}
+    return found
+
+
 def merged_relu() -> dict[str, Any]:
     """Whether weights in front of a ReLU without batch normalization are simulated."""
     image = tf_keras.Input((8, 8, 3))
@@ -228,7 +256,13 @@ def main(folder: Path) -> None:
             qat.prepare(plain, X, **options)
         except TensorflashError as error:
             results[name] = {"error": type(error).__name__, "message": error.message}
-    results |= {"calibrated": calibrated(), "merged relu": merged_relu(), **custom(folder)}
+    results |= {
+        "calibrated": calibrated(),
+        "beyond": beyond(),
+        "schedule": schedule(),
+        "merged relu": merged_relu(),
+        **custom(folder),
+    }
     (folder / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
 
 

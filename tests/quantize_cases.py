@@ -72,6 +72,8 @@ class Cases:
             "quantizers": [],
             "early_stopping": None,
             "freeze_ranges_after": None,
+            "freeze_batch_norm_after": None,
+            "learning_rate_decay": "none",
         }
 
     def run(self, task: str, name: str, model: dict[str, str], dataset: data.Dataset, **changes: Any) -> Path:
@@ -218,7 +220,7 @@ def main(folder: Path) -> None:
     cases.run("qat", "qat, two epochs", model, whole, **more, quantize=options(epochs=2))
     cases.run("qat", "qat, ranges frozen", model, whole, **more, quantize=options(epochs=2, freeze_ranges_after=1))
     stopping = {"patience": 2, "monitor": "loss", "held_out": 0.25}
-    hasty = {"learning_rate": 0.1, "early_stopping": stopping}
+    hasty = {"learning_rate": 0.1, "early_stopping": stopping, "freeze_batch_norm_after": 0}
     cases.run("qat", "qat, stopped early", model, whole, **more, quantize=options(epochs=40, **hasty))
     losses = cases.results["qat, stopped early"]["qat"]["history"]["val_loss"]
     best = losses.index(min(losses)) + 1

@@ -68,6 +68,8 @@ def test_a_layer_beyond_its_calibrated_range_is_a_warning_that_says_by_how_much(
     fine, beyond = ranged("fine", 0, 6, 0, 5.9, 0), ranged("deep", -1, 4, -1.5, 9, 0.031)
     (warning,) = calibration.range_warnings([fine, beyond])
     assert "layer deep: 3.1 % of its values on the test set are clipped: they run from -1.5 to 9, 100 % of" in warning
+    (warning,) = calibration.range_warnings([fine, beyond], "training")
+    assert "100 % of the range beyond that of training (-1 to 4)" in warning
     many = [ranged(f"layer_{i}", 0, 1, 0, 2, 0.01 * i) for i in range(1, 9)]
     found = calibration.range_warnings(many)
     assert found[0].startswith("layer layer_8: 8.0 %") and found[-1].startswith("3 more layers") and len(found) == 6
@@ -75,7 +77,7 @@ def test_a_layer_beyond_its_calibrated_range_is_a_warning_that_says_by_how_much(
 
 def test_a_layer_that_never_says_anything_is_a_warning() -> None:
     (warning,) = calibration.range_warnings([ranged("gone", 0, 0, 0, 0, 0)])
-    assert "layer gone: its output is 0 for every representative and every test sample: a dead layer" in warning
+    assert "layer gone: its output is 0 for every test sample: a dead layer" in warning
 
 
 def test_a_branch_that_representative_data_never_exercise_is_refused_by_its_name() -> None:

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import subprocess
 import sys
@@ -173,3 +174,29 @@ def test_a_symmetric_range_holds_all_values_around_code_0(results: dict[str, Any
 
 def test_weights_in_front_of_a_relu_are_simulated_too(results: dict[str, Any]) -> None:
     assert results["merged relu"]["moved"]
+
+
+def test_what_data_have_beyond_the_learnt_ranges_is_counted_without_what_a_percentile_leaves_out(
+    results: dict[str, Any],
+) -> None:
+    beyond = results["beyond"]
+    assert set(beyond["min_max, 1"]) >= {"relu", "relu_2"}, "every layer that has a range, and not the model's input"
+    (same, thrice), (without, far) = (
+        [beyond[f"{name}, {n}"]["relu"] for n in (1, 3)] for name in ("min_max", "percentile")
+    )
+    assert same["clipped"] == 0 and same["test_high"] <= same["high"]
+    assert thrice["clipped"] > 0.001 and thrice["test_high"] > 2 * thrice["high"] and thrice["high"] == same["high"]
+    assert without["high"] < same["high"] and without["clipped"] < 0.02 and far["clipped"] > 0.05
+
+
+def test_batch_normalization_keeps_its_averages_in_the_second_half_of_training(results: dict[str, Any]) -> None:
+    averages = {name: found["averages"] for name, found in results["schedule"].items()}
+    assert set(averages["1, 0, none"]) == {0.0} and all(averages["1, 1, none"])
+    assert averages["2, None, none"] == pytest.approx(averages["1, 1, none"], rel=1e-4)
+    assert averages["2, 2, cosine"] != pytest.approx(averages["1, 1, none"], rel=1e-2)
+
+
+def test_the_learning_rate_falls_to_nothing_over_all_epochs_or_stays(results: dict[str, Any]) -> None:
+    rates = {name: found["rate"] for name, found in results["schedule"].items()}
+    assert rates["2, None, none"] == pytest.approx(1e-3)
+    assert rates["2, 2, cosine"] == pytest.approx(1e-3 * (1 + math.cos(math.pi * 3 / 4)) / 2)  # before the last of 4

@@ -190,6 +190,7 @@ def test_the_page_says_whether_int8_is_good_enough_and_how_each_layer_was_traine
     assert "On 359 of 360 test samples the int8 model answers the class that its simulation" in page
     assert "float: excluded by the recipe; frozen" in page
     assert "no representative sample is of class 3" in page
+    assert "2 of 3 layers with int8 simulated, 1 frozen. The furthest from its simulation is logits: 0.40 steps" in page
     assert "stem_reluReLU" in page and "stemConv2D" not in page  # merged into its activation, which stands for both
 
 
@@ -198,6 +199,23 @@ def test_the_page_ranks_the_layers_that_int8_hurts_and_says_what_to_try(tmp_path
     assert "float32 is right on 356, all layers in int8 on 352, at 24.2 dB" in page
     assert page.index("25.1 dB") < page.index("harmless")
     assert "its weights lose most: train it with int8 simulated (method: qat)" in page
+
+
+def test_the_page_says_at_a_glance_which_layer_hurts_and_what_to_try(tmp_path: Path) -> None:
+    sample = report_sample.exact()
+    page = written(sample, tmp_path)[0].text
+    assert "stem_relu: alone in int8 it leaves 25.1 dB of signal to error in the answers." in page
+    assert "Nothing: int8 loses nothing beyond chance." in page
+    quantization = sample["quantization"]
+    quantization["gate"]["passed"] = False
+    page = written(sample, tmp_path)[0].text
+    assert "More epochs of qat, or 8 bits where there are 4. Of stem_relu its weights lose most: train it" in page
+    quantization["methods"][1]["correct"] = 360
+    assert "Calibration alone (method: ptq) is as good" in written(sample, tmp_path)[0].text
+    (worst, harmless) = quantization["sensitivity"]["layers"]
+    quantization["sensitivity"]["layers"] = [{**worst, "sqnr_db": 41.0, "suggestion": ""}, *[harmless] * 14]
+    page = written(sample, tmp_path)[0].text
+    assert "None. The most is stem_relu: alone in int8 it leaves 41.0 dB" in page and "5 layers less sensitive" in page
 
 
 def test_the_page_says_why_layers_were_not_analysed(tmp_path: Path) -> None:
@@ -292,6 +310,7 @@ def test_what_verify_prints_is_what_the_report_takes() -> None:
         arena_bytes=16,
         weights_bytes=4,
         hidden=(),
+        arenas={},
         model=SimpleNamespace(path="m.tflite", sha256="0"),
     )
     printed = verify.as_json(
