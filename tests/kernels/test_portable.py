@@ -12,7 +12,7 @@ from pipeline.aot import PORTABLE
 from pipeline.aot.ops import LOWERINGS
 from tests.kernels import test_copies, test_dsp, test_mve
 from tests.kernels.batch import CORTEX_M3, FIRMWARE, Case, cases_with, check_many
-from tests.kernels.test_activations_s8 import LOOKUPS, activation_case
+from tests.kernels.test_activations_s8 import LOOKUPS, activation_case, wide_activation_case
 from tests.kernels.test_batch_matmul_s8 import batch_matmul_case
 from tests.kernels.test_conv_2d_s8 import conv_2d_case
 from tests.kernels.test_data_movement import concatenation_case, pad_case
@@ -80,6 +80,19 @@ CASES: list[tuple[str, str, Callable[[int], Case]]] = [
         partial(resize_case, "RESIZE_NEAREST_NEIGHBOR"),
     ),
     ("SOFTMAX", "softmax_s16", wide_softmax_case),
+    ("ADD", "add_sub_s16", partial(elementwise_case, "ADD", dtype="int16")),
+    ("SUB", "add_sub_s16", partial(elementwise_case, "SUB", dtype="int16")),
+    ("MUL", "mul_s16", partial(elementwise_case, "MUL", dtype="int16")),
+    ("MAXIMUM", "maximum_minimum_s16", partial(elementwise_case, "MAXIMUM", dtype="int16")),
+    ("MINIMUM", "maximum_minimum_s16", partial(elementwise_case, "MINIMUM", dtype="int16")),
+    ("AVERAGE_POOL_2D", "average_pool_2d_s16", partial(pool_2d_case, "AVERAGE_POOL_2D", dtype="int16")),
+    ("MAX_POOL_2D", "max_pool_2d_s16", partial(pool_2d_case, "MAX_POOL_2D", dtype="int16")),
+    ("MEAN", "mean_s16", partial(reduce_case, "MEAN", dtype="int16")),
+    ("SUM", "mean_s16", partial(reduce_case, "SUM", dtype="int16")),
+    ("PAD", "pad_s16", partial(pad_case, "PAD", dtype="int16")),
+    ("PADV2", "pad_s16", partial(pad_case, "PADV2", dtype="int16")),
+    *((op, "rectify_s16", partial(wide_activation_case, op)) for op in ("RELU", "RELU6", "LEAKY_RELU")),
+    *((op, "logistic_tanh_s16", partial(wide_activation_case, op)) for op in ("LOGISTIC", "TANH")),
     ("SOFTMAX", "softmax_s8", softmax_case),
     ("SQUARED_DIFFERENCE", "squared_difference_s8", partial(elementwise_case, "SQUARED_DIFFERENCE")),
     ("SUB", "sub_s8", partial(elementwise_case, "SUB")),
