@@ -21,12 +21,20 @@ from tests.tflite_builder import TfliteBuilder
 
 Shape = tuple[int, ...]
 
+ONLY_INT8 = frozenset(
+    {"transpose_conv", "resize", "batch_matmul", "svdf", "lstm", "gather", "blocks", "batches", "normalize", "arg_max"}
+)
+
 
 class Network:
-    """A network that grows op by op; every tensor stays available to later ops."""
+    """A network that grows op by op; every tensor stays available to later ops.
 
-    def __init__(self, number: int) -> None:
-        self.draw = Draw("network", number)
+    Scales are those that int8 codes would have; int16 codes have finer ones (Draw.quantized).
+    """
+
+    def __init__(self, number: int, dtype: str = "int8") -> None:
+        self.draw = Draw("network", number, dtype)
+        self.wide = dtype == "int16"
         self.model = TfliteBuilder()
         self.tensors: list[tuple[int, Shape, float, int]] = []  # index, shape, scale, zero point
         self.inputs: list[tuple[Shape, int]] = []
@@ -34,7 +42,7 @@ class Network:
             channels = self.draw.choice((self.draw.integer(1, 6), self.draw.integer(1, 20)))
             shape = (1, self.draw.integer(2, 6), self.draw.integer(2, 6), channels)
             scale, zero = self.draw.log_uniform(0.01, 0.1), self.draw.zero_point()
-            self.tensors.append((self.model.input(shape, scale=scale, zero_point=zero), shape, scale, zero))
+            self.tensors.append((self.model.input(shape, **self.draw.quantized(scale, zero)), shape, scale, zero))
             self.inputs.append((shape, zero))
 
     def grow(self) -> None:
@@ -78,7 +86,7 @@ class Network:
             self.normalize,
             self.arg_max,
         )
-        self.draw.choice(kinds)()
+        self.draw.choice([kind for kind in kinds if not (self.wide and kind.__name__ in ONLY_INT8)])()
 
     def pick(self, rank: int | None = None) -> tuple[int, Shape, float, int]:
         """A tensor to read: mostly a late one, as in real networks."""
@@ -86,7 +94,7 @@ class Network:
         return known[-1] if self.draw.chance(0.6) else self.draw.choice(known)
 
     def made(self, shape: Shape, scale: float, zero: int) -> int:
-        index = self.model.tensor(shape, scale=scale, zero_point=zero)
+        index = self.model.tensor(shape, **self.draw.quantized(scale, zero))
         self.tensors.append((index, shape, scale, zero))
         return index
 
@@ -99,18 +107,20 @@ class Network:
     def depthwise(self) -> None:
         x, shape, scale, _ = self.pick(4)
         taps, multiplier = (self.draw.integer(1, 3), self.draw.integer(1, 3)), self.draw.choice((1, 1, 1, 2))
-        made = self.weighted((1, *taps, shape[3] * multiplier), 3, scale)
+        made = self.weighted((1, *taps, shape[3] * multiplier), 3, scale, narrow_sums=False)
         self.window("DEPTHWISE_CONV_2D", x, shape, made, 3, depth_multiplier=multiplier)
 
-    def weighted(self, weights: Shape, axis: int, input_scale: float, int4_scales: int | None = None) -> Layer:
+    def weighted(
+        self, weights: Shape, axis: int, input_scale: float, int4_scales: int | None = None, narrow_sums: bool = True
+    ) -> Layer:
         """A random layer for an input of that scale; its own multipliers stay what they are. Some have int4 weights."""
-        made = layer(self.draw, weights, axis)
-        made = made.as_int4(int4_scales) if self.draw.chance(0.2) else made
+        made = layer(self.draw, weights, axis, narrow_sums=narrow_sums)
+        made = made.as_int4(int4_scales) if not self.wide and self.draw.chance(0.2) else made
         return replace(
             made,
             input_scale=input_scale,
             output_scale=made.output_scale * input_scale / made.input_scale,
-            bias_scales=made.weight_scales * np.float32(input_scale),
+            bias_scales=made.weight_scales * np.float32(self.draw.quantized(input_scale)["scale"]),
         )
 
     def window(self, op: str, x: int, shape: Shape, made: Layer, axis: int, **more: int) -> None:
@@ -125,7 +135,7 @@ class Network:
         y = self.made((1, *positions, made.weights.shape[axis]), made.output_scale, self.draw.output_zero_point())
         self.model.op(
             op, operands, [y], padding=padding, stride_h=strides[0], stride_w=strides[1],
-            fused_activation_function=self.draw.activation(), **more,
+            fused_activation_function=self.draw.activation(), **more, **(made.options if op == "CONV_2D" else {}),
         )  # fmt: skip
 
     def fully_connected(self) -> None:
@@ -139,7 +149,7 @@ class Network:
             y = self.made(to, made.output_scale, self.draw.output_zero_point())
             self.model.op(
                 "FULLY_CONNECTED", made.operands(self.model, x), [y], keep_num_dims=keep,
-                fused_activation_function=self.draw.activation(),
+                fused_activation_function=self.draw.activation(), **made.options,
             )  # fmt: skip
 
     def pool(self) -> None:
@@ -167,7 +177,7 @@ class Network:
         else:
             other = self.draw.log_uniform(0.01, 0.1)
             z = self.model.constant(
-                self.draw.codes(shape[-1:]), scale=other, zero_point=self.draw.zero_point()
+                self.draw.codes(shape[-1:]), **self.draw.quantized(other, self.draw.zero_point())
             )  # broadcast over the last dimension
         natural = {
             "MUL": scale * other * 64,
@@ -205,13 +215,15 @@ class Network:
             op, operands = "PAD", [x, self.model.constant(paddings)]
             if self.draw.chance(0.4):
                 value = zero if self.draw.chance(0.5) else self.draw.zero_point()
-                operands.append(self.model.constant(np.array([value], np.int8), scale=scale, zero_point=zero))
+                quantized = self.draw.quantized(scale, zero)
+                operands.append(self.model.constant(np.array([value], self.draw.dtype), **quantized))
                 op = "PADV2"
             self.model.op(op, operands, [self.made(to, scale, zero)])
 
     def logistic(self) -> None:
-        x, shape, _, _ = self.pick()
-        self.model.op("LOGISTIC", [x], [self.made(shape, 1 / 256, -128)])
+        x, shape, scale, _ = self.pick()
+        if self.may_be_exponent(scale):
+            self.model.op("LOGISTIC", [x], [self.made(shape, *self.unit())])
 
     def rectify(self) -> None:
         x, shape, scale, zero = self.pick()
@@ -220,8 +232,17 @@ class Network:
         self.model.op(self.draw.choice(("RELU", "RELU6")), [x], [self.made(shape, *ends)])
 
     def softmax(self) -> None:
-        x, shape, _, _ = self.pick()
-        self.model.op("SOFTMAX", [x], [self.made(shape, 1 / 256, -128)], beta=1.0)
+        x, shape, scale, _ = self.pick()
+        if self.may_be_exponent(scale):
+            self.model.op("SOFTMAX", [x], [self.made(shape, *self.unit())], beta=1.0)
+
+    def unit(self) -> tuple[float, int]:
+        """Scale and zero point of numbers from 0 to 1."""
+        return (1 / 128, 0) if self.wide else (1 / 256, -128)
+
+    def may_be_exponent(self, scale: float) -> bool:
+        """Whether TFLM takes exponentials of codes of that scale."""
+        return not self.wide or self.draw.quantized(scale)["scale"] < 8 / 3
 
     def dimensions(self) -> None:
         x, shape, scale, zero = self.pick()
@@ -310,7 +331,7 @@ class Network:
         if self.draw.chance(0.4):
             first = self.model.subgraph()
             self.model.op("CALL_ONCE", [], [], init_subgraph_index=len(self.model._further))
-            initial = first.constant(self.draw.codes(shape, zero), scale=scale, zero_point=zero)
+            initial = first.constant(self.draw.codes(shape, zero), **self.draw.quantized(scale, zero))
             target = first.tensor((), dtype="resource")
             first.op("VAR_HANDLE", [], [target], **named)
             first.op("ASSIGN_VARIABLE", [target, initial], [])
@@ -319,11 +340,13 @@ class Network:
         self.model.op("ASSIGN_VARIABLE", [handle, x], [])
 
     def compare(self) -> None:
-        self.elementwise(self.draw.choice(("MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "PRELU")))
+        more = () if self.wide else ("SQUARED_DIFFERENCE", "PRELU")
+        self.elementwise(self.draw.choice(("MAXIMUM", "MINIMUM", *more)))
 
     def lookup(self) -> None:
         x, shape, scale, zero = self.pick()
-        op = self.draw.choice(("TANH", "LEAKY_RELU", "HARD_SWISH", "ELU", "ABS", *(["RSQRT"] if zero == -128 else [])))
+        more = () if self.wide else ("HARD_SWISH", "ELU", "ABS", *(["RSQRT"] if zero == -128 else []))
+        op = self.draw.choice(("TANH", "LEAKY_RELU", *more) if self.may_be_exponent(scale) else ("LEAKY_RELU",))
         ends = {"TANH": (1 / 128, 0), "RSQRT": (scale**-0.5 / 100, -128)}.get(op, (scale, self.draw.zero_point()))
         self.model.op(op, [x], [self.made(shape, *ends)], **({"alpha": 0.3} if op == "LEAKY_RELU" else {}))
 
@@ -404,7 +427,7 @@ class Network:
 
     def reduce(self) -> None:
         x, shape, scale, zero = self.pick(4)
-        op = self.draw.choice(("SUM", "REDUCE_MAX"))
+        op = self.draw.choice(("SUM",) if self.wide else ("SUM", "REDUCE_MAX"))
         axes = self.model.constant(np.array([1, 2], np.int32))
         ends = (scale * shape[1] * shape[2] / 2, self.draw.zero_point()) if op == "SUM" else (scale, zero)
         self.model.op(op, [x, axes], [self.made((1, 1, 1, shape[3]), *ends)], keep_dims=True)
@@ -432,18 +455,24 @@ class Network:
             self.model.as_output(index)
 
 
-def network_case(number: int) -> Case:
-    network = Network(number)
+def network_case(number: int, dtype: str = "int8") -> Case:
+    network = Network(number, dtype)
     while len(network.tensors) == len(network.inputs) or (len(network.tensors) < 20 and network.draw.chance(0.88)):
         network.grow()
     network.finish()
-    return Case(f"network_{number}", network.model.build(), network.draw.samples(network.inputs, 3))
+    return Case(network.draw.label, network.model.build(), network.draw.samples(network.inputs, 3))
 
 
 @pytest.mark.golden
 @pytest.mark.parametrize("target", TARGETS)
 def test_random_networks_give_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
     check_many([network_case(number) for number in range(case_count(60, 500))], target, tmp_path)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("target", TARGETS)
+def test_random_networks_of_int16_give_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
+    check_many([network_case(number, "int16") for number in range(case_count(20, 500))], target, tmp_path)
 
 
 def test_the_networks_reuse_memory_in_every_way() -> None:
