@@ -150,7 +150,9 @@ def sources(cases: Sequence[Case], core: Core = PORTABLE, guard_bytes: int = GUA
     symbols, guards = [], []
     for case in cases:
         graph = case.graph()
-        guards.append(guard_bytes if len(graph.ops) == 1 else 0)
+        # Memory of an input that nothing reads is free for the output.
+        layer = len(graph.ops) == 1 and set(graph.inputs) <= set(graph.ops[0].inputs)
+        guards.append(guard_bytes if layer else 0)
         exported = export(graph, core, guard_bytes=guards[-1])
         files.update(exported.files)
         symbols.append(exported.symbol)
