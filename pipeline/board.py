@@ -115,6 +115,7 @@ class Board:
     source: str
     flash: Region | None = None
     ram: Region | None = None
+    fast_ram: Region | None = None  # for the busiest part of the arena, and for nothing else
     stack_bytes: int = 2048  # reserved by the linker
     toolchain: Toolchain | None = None
     emulator: Emulator | None = None
@@ -253,6 +254,10 @@ def _board(table: _Table) -> Board:
             }
         else:
             facts["startup"] = table.take("startup", _is_port)
+            if table.has("fast_ram"):
+                facts["fast_ram"] = _region(table.table("fast_ram"))
+                for other in ("flash", "ram"):
+                    _check_apart(table.where, facts, other, "fast_ram")
         if table.has("toolchain"):
             facts["toolchain"] = _toolchain(table.table("toolchain"))
         if "platformio" not in facts and table.has("emulator"):
@@ -285,9 +290,13 @@ def _check_budget(where: str, facts: Mapping[str, Any]) -> None:
         raise BoardError(
             f"{where}: stack_bytes is {facts['stack_bytes']}; it must be below ram_bytes, {facts['ram_bytes']}."
         )
-    flash, ram = facts["flash"], facts["ram"]
-    if flash.origin < ram.origin + ram.bytes and ram.origin < flash.origin + flash.bytes:
-        raise BoardError(f"{where}: [flash] and [ram] overlap.")
+    _check_apart(where, facts, "flash", "ram")
+
+
+def _check_apart(where: str, facts: Mapping[str, Any], one: str, two: str) -> None:
+    a, b = facts[one], facts[two]
+    if a.origin < b.origin + b.bytes and b.origin < a.origin + a.bytes:
+        raise BoardError(f"{where}: [{one}] and [{two}] overlap.")
 
 
 def _region(table: _Table) -> Region:

@@ -48,6 +48,7 @@ class CheckResult:
     kernels: tuple[KernelChoice, ...]
     arena_bytes: int
     arena_lower_bound: int
+    arenas: Mapping[str, int]
     hidden: tuple[HiddenLayer, ...]
 
     @property
@@ -97,6 +98,7 @@ class CheckResult:
             "ram": _budget_json(self.ram, self.ram_budget_bytes),
             "arena_bytes": self.arena_bytes,
             "arena_lower_bound": self.arena_lower_bound,
+            "arenas": self.arenas,
             "ops": [
                 {
                     "index": k.op_index,
@@ -138,7 +140,7 @@ def check_export(graph: Graph, export: Export, board: Board) -> CheckResult:
             Need("firmware around the model", FIRMWARE_FLASH_BYTES, False),
         ),
         ram=(
-            Need("tensor arena", export.arena_bytes, True),
+            Need("tensor arena", export.arenas["ram"], True),
             Need("stack", board.stack_bytes, True),
             Need("firmware around the model", FIRMWARE_RAM_BYTES, False),
         ),
@@ -147,6 +149,7 @@ def check_export(graph: Graph, export: Export, board: Board) -> CheckResult:
         kernels=export.kernels,
         arena_bytes=export.arena_bytes,
         arena_lower_bound=export.arena_lower_bound,
+        arenas=export.arenas,
         hidden=export.hidden,
     )
 

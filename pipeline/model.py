@@ -141,6 +141,12 @@ class Export:
     notes: tuple[str, ...] = ()
     contract: ContractHeader | None = None
     hidden: tuple[HiddenLayer, ...] = ()
+    fast_arena_bytes: int = 0  # those of arena_bytes, at the end, that lie in fast RAM
+
+    @property
+    def arenas(self) -> dict[str, int]:
+        """Bytes of the arena in each RAM, as JSON has it."""
+        return {"ram": self.arena_bytes - self.fast_arena_bytes, "fast_ram": self.fast_arena_bytes}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pipeline.tflite import Graph
 def _aot(graph: Graph, board: Board, _library: str | None) -> Export:
     from pipeline import aot
 
-    return aot.export(graph, aot.Core(board.features))
+    return aot.export(graph, aot.Core(board.features, board.fast_ram.bytes if board.fast_ram else 0))
 
 
 def _tflm(graph: Graph, board: Board, library: str | None) -> Export:

@@ -267,6 +267,7 @@ def as_json(
         "flash_bytes": image.flash_bytes,
         "ram_bytes": image.ram_bytes,
         "arena_bytes": export.arena_bytes,
+        "arenas": export.arenas,
         "stack_bytes": stack_bytes,
         "weights_bytes": export.weights_bytes,
         "model_flash_bytes": image.model_flash_bytes,

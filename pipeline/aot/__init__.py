@@ -24,7 +24,7 @@ def export(graph: Graph, core: Core = PORTABLE, *, guard_bytes: int = 0) -> Expo
     """
     fused, hidden = fuse(graph)
     steps, without_tables = join_tables(fused, lower(fused, core))
-    planned = plan(graph, steps, guard_bytes)
+    planned = plan(graph, steps, guard_bytes, core.fast_ram_bytes)
     sources = emit(graph, planned)
     return Export(
         runtime="aot",
@@ -33,6 +33,7 @@ def export(graph: Graph, core: Core = PORTABLE, *, guard_bytes: int = 0) -> Expo
         header=sources.header,
         files=sources.files,
         arena_bytes=planned.arena_bytes,
+        fast_arena_bytes=planned.fast_bytes,
         arena_lower_bound=planned.lower_bound,
         weights_bytes=sources.weights_bytes,
         constant_bytes=sources.constant_bytes,

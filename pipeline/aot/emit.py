@@ -227,7 +227,7 @@ class _Emitter:
         if isinstance(value, Ref):
             return refs[value.role]
         if isinstance(value, Scratch):
-            return f"(void *)(arena + {self.plan.scratch[number]})"
+            return f"(void *)({self.place(self.plan.scratch[number])})"
         if isinstance(value, tuple):
             return "{" + ", ".join(c_integer(int(v)) for v in value) + "}"
         if isinstance(value, (float, np.floating)):
@@ -243,7 +243,14 @@ class _Emitter:
                 raise UnsupportedError(f"tensor {index} ({tensor.name}): a constant of {tensor.dtype}.")
             data = source.data.astype(np.uint8) if source.dtype == "bool" else source.data
             return self.constants.add(f"{c_name(source.name) or source.index}_value", data, is_weight=True)
-        return f"arena + {self.plan.home[index]}"
+        return self.place(self.plan.home[index])
+
+    def place(self, offset: int) -> str:
+        """A C expression for a byte of the arena."""
+        slow_bytes = self.plan.arena_bytes - self.plan.fast_bytes
+        if self.plan.fast_bytes and offset >= slow_bytes:
+            return f"fast_arena + {offset - slow_bytes}"
+        return f"arena + {offset}"
 
     def typed_pointer(self, index: int, qualifier: str) -> str:
         if index in self.plan.constant:
@@ -252,7 +259,7 @@ class _Emitter:
 
     def state_pointer(self, state: State) -> str:
         offset, _ = self.plan.state[state.key]
-        return _cast(C_TYPES[str(state.initial.dtype)], f"arena + {offset}")
+        return _cast(C_TYPES[str(state.initial.dtype)], self.place(offset))
 
     def reset(self) -> list[str]:
         """C statements that give all state its initial value."""
@@ -260,10 +267,10 @@ class _Emitter:
         for offset, state in self.plan.state.values():
             content = state.initial.tobytes()
             if content == content[:1] * len(content):
-                source = f"memset(arena + {offset}, {content[0]}, {len(content)}u)"
+                source = f"memset({self.place(offset)}, {content[0]}, {len(content)}u)"
             else:
                 constant = self.constants.add(f"{c_name(state.name)}_initial", state.initial, is_weight=False)
-                source = f"memcpy(arena + {offset}, {constant}, {len(content)}u)"
+                source = f"memcpy({self.place(offset)}, {constant}, {len(content)}u)"
             lines.append(f"  {source}; /* {tensor_text(state.name)} */\n")
         return lines
 
@@ -316,8 +323,7 @@ class _Emitter:
 {string_include}#include "{self.name}_constants.h"
 {kernel_includes}
 {self.plan_table()}
-static _Alignas(16) uint8_t arena[{upper}_ARENA_BYTES];
-
+{self.arenas()}
 {functions}
 int {self.name}_init(void) {{
 {"".join(reset)}  return TFLASH_OK;
@@ -386,6 +392,16 @@ const struct tflash_model {self.symbol} = {{
             f" * sha256 {self.graph.sha256} */\n"
         )
 
+    def arenas(self) -> str:
+        """The arena, or its two parts. The section is .bss to a linker script that does not know it."""
+        name, fast = f"{self.name.upper()}_ARENA_BYTES", self.plan.fast_bytes
+        slow = f"static _Alignas(16) uint8_t arena[{name}{f' - {fast}u' if fast else ''}];\n"
+        if fast:
+            attribute = '__attribute__((section(".bss.tflash_fast_ram")))'
+            slow = "" if fast == self.plan.arena_bytes else slow
+            slow += f"static _Alignas(16) uint8_t fast_arena[{fast}] {attribute};\n"
+        return slow
+
     def plan_table(self) -> str:
         ops = [step.op.index for step in self.plan.steps] or [0]
         rows = "\n".join(
@@ -393,9 +409,11 @@ const struct tflash_model {self.symbol} = {{
             f" {tensor_text(slot.name)}"
             for slot in sorted(self.plan.slots, key=lambda s: (s.first, s.offset))
         )
+        slow_bytes = self.plan.arena_bytes - self.plan.fast_bytes
+        fast = f" * From offset {slow_bytes} on it is fast_arena.\n" if self.plan.fast_bytes else ""
         return (
             f"/* The arena: {self.plan.arena_bytes} bytes; {self.plan.lower_bound} are in use at once at the least.\n"
-            f" *   offset    bytes  in use by ops\n{rows} */"
+            f"{fast} *   offset    bytes  in use by ops\n{rows} */"
         )
 
 

@@ -9,34 +9,14 @@ place.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline.aot.placement import Block, Overlaps, aligned, layout_bytes, lower_bound, place
+from pipeline.aot.regions import place_in_two
 from pipeline.aot.steps import State, Step, refuse
 from pipeline.model import ArenaSlot
 from pipeline.tflite import Graph
-
-ALIGNMENT = 8  # bytes; the widest element type is int64
-
-
-@dataclass(frozen=True)
-class Block:
-    """A piece of arena to be placed: bytes, and the steps first..last (inclusive) during which it is in use."""
-
-    name: str
-    bytes: int
-    first: int
-    last: int
-
-    def meets(self, other: Block) -> bool:
-        """Whether both are in use at some step."""
-        return self.first <= other.last and other.first <= self.last
-
-
-# (block that a step reads, block that it writes), by their number -> how many bytes before the first the second has to
-# begin at the least, if they overlap; None: both have to begin at the same byte.
-Overlaps = Mapping[tuple[int, int], int | None]
 
 
 @dataclass(frozen=True)
@@ -44,6 +24,7 @@ class Plan:
     """Where everything lives.
 
     home:     tensor index -> arena offset, of every computed tensor and model input.
+    fast_bytes: so many bytes at the end of the arena, of which nothing crosses the beginning, lie in fast RAM.
     constant: tensor index -> the constant tensor whose bytes it shares, of constants and of what is renamed from one.
     scratch:  step number -> arena offset of its scratch memory.
     state:    State.key -> arena offset and what is there, in the order of first use.
@@ -58,12 +39,14 @@ class Plan:
     slots: tuple[ArenaSlot, ...]
     arena_bytes: int
     lower_bound: int
+    fast_bytes: int = 0
 
 
-def plan(graph: Graph, steps: Sequence[Step], guard_bytes: int = 0) -> Plan:
+def plan(graph: Graph, steps: Sequence[Step], guard_bytes: int = 0, fast_ram_bytes: int = 0) -> Plan:
     """Place all tensors of the lowered graph.
 
     Args:    guard_bytes: unused bytes kept around every block, for tests that look for stray writes.
+             fast_ram_bytes: RAM for what is read and written most often.
     Raises:  UnsupportedError: an op without state of its own uses a tensor that keeps it.
     """
     root, constant = _shared_memory(graph, steps)
@@ -86,7 +69,13 @@ def plan(graph: Graph, steps: Sequence[Step], guard_bytes: int = 0) -> Plan:
     keys += [("scratch", n) for n in scratch] + [("state", key) for key in states]
     everything = [*blocks.values(), *scratch.values(), *kept]
     overlaps = {} if guard_bytes else _overlaps(steps, root, blocks)
-    offsets = place(everything, guard_bytes, overlaps)
+    if fast_ram_bytes:
+        accesses = [_accesses(graph, steps, root, key) for key in keys]
+        offsets, slow_bytes = place_in_two(everything, accesses, fast_ram_bytes, overlaps)
+    else:
+        offsets = place(everything, guard_bytes, overlaps)
+        slow_bytes = layout_bytes(everything, offsets) + guard_bytes
+    arena_bytes = max(slow_bytes, layout_bytes(everything, offsets))
     by_key = dict(zip(keys, offsets, strict=True))
     return Plan(
         steps=tuple(steps),
@@ -98,11 +87,27 @@ def plan(graph: Graph, steps: Sequence[Step], guard_bytes: int = 0) -> Plan:
             ArenaSlot(block.name, offset, block.bytes, block.first, block.last)
             for block, offset in zip(everything, offsets, strict=True)
         ),
-        arena_bytes=max(
-            (o + _aligned(b.bytes) + guard_bytes for o, b in zip(offsets, everything, strict=True)), default=0
-        ),
+        arena_bytes=arena_bytes,
         lower_bound=lower_bound(everything, overlaps),
+        fast_bytes=arena_bytes - slow_bytes,
     )
+
+
+def _accesses(graph: Graph, steps: Sequence[Step], root: Mapping[int, int], key: tuple[str, int | str]) -> int:
+    """Bytes that an inference reads and writes in a block, about: a product reads one, from scratch if there is any."""
+    kind, name = key
+    total = 0
+    for number, step in enumerate(steps):
+        if kind == "scratch":
+            total += max(2 * step.scratch_bytes, step.macs) if number == name else 0
+        elif kind == "state":
+            total += sum(2 * state.initial.nbytes for state in step.state if state.key == name)
+        elif step.kernel:
+            for position, index in enumerate((*step.inputs, *step.outputs)):
+                if root.get(index) == name:
+                    products = step.macs if position == 0 and not step.scratch_bytes else 0
+                    total += max(graph.tensor(index).bytes, products)
+    return total
 
 
 def _shared_memory(graph: Graph, steps: Sequence[Step]) -> tuple[dict[int, int], dict[int, int]]:
@@ -164,7 +169,7 @@ def _overlaps(steps: Sequence[Step], root: Mapping[int, int], blocks: Mapping[in
         if source is None or output is None or [root.get(index) for index in step.inputs].count(source) > 1:
             continue
         if source != output and blocks[source].last == blocks[output].first == number:
-            lead = None if step.lead_bytes is None else min(_aligned(step.lead_bytes), _aligned(blocks[output].bytes))
+            lead = None if step.lead_bytes is None else min(aligned(step.lead_bytes), aligned(blocks[output].bytes))
             found[numbers[source], numbers[output]] = lead
     return found
 
@@ -177,94 +182,3 @@ def _lifetime(graph: Graph, steps: Sequence[Step], root: Mapping[int, int], bloc
     if members.intersection(graph.outputs):
         uses.append(len(steps))
     return min(uses), max(uses)
-
-
-def _aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
-
-
-def lower_bound(blocks: Sequence[Block], overlaps: Overlaps | None = None) -> int:
-    """The largest number of bytes that one step needs."""
-    shared = {blocks[pair[1]].first: _shared_bytes(blocks, pair, lead) for pair, lead in (overlaps or {}).items()}
-    moments = {b.first for b in blocks}
-    needed = (sum(_aligned(b.bytes) for b in blocks if b.first <= m <= b.last) - shared.get(m, 0) for m in moments)
-    return max(needed, default=0)
-
-
-def _shared_bytes(blocks: Sequence[Block], pair: tuple[int, int], lead: int | None) -> int:
-    """How many bytes an input and an output have in common at the most."""
-    source, output = (_aligned(blocks[number].bytes) for number in pair)
-    return source + output - min(source + output, max(output, (lead or 0) + source))
-
-
-_ORDERS: tuple[Callable[[Block], tuple[int, ...]], ...] = (
-    lambda b: (-b.bytes, b.first),
-    lambda b: (b.first - b.last, -b.bytes),
-    lambda b: (b.first, -b.bytes),
-    lambda b: (-b.last, -b.bytes),
-    lambda b: (-b.first, -b.bytes),
-    lambda b: (-b.bytes * (b.last - b.first + 1), b.first),
-)
-_SEARCH_WORK = 400_000  # pairs of blocks that the search compares, about a second
-
-
-def place(blocks: Sequence[Block], guard_bytes: int = 0, overlaps: Overlaps | None = None) -> list[int]:
-    """Offsets for the blocks such that no two that meet overlap, but those that may.
-
-    The best of several greedy orders, each of which places its blocks one after another at the lowest offset that is
-    free during their whole lifetime. Where that is above the lower bound, a search goes on from the best order: it
-    exchanges two blocks at a time, keeps what is no worse, and ends at the bound or after a fixed amount of work.
-    """
-    layout = _Layout(blocks, _aligned(guard_bytes), overlaps or {})
-    orders = [sorted(range(len(blocks)), key=lambda i: (order(blocks[i]), i)) for order in _ORDERS]
-    size, best = min((layout.size(layout.first_fit(order)), order) for order in orders)
-    bound = lower_bound(blocks, overlaps) + (2 * layout.guard if blocks else 0)
-    chance = random.Random(0)  # noqa: S311 - the same search every time
-    for _ in range(_SEARCH_WORK // (len(blocks) ** 2 + 1)):
-        if size <= bound or len(blocks) < 2:
-            break
-        order = list(best)
-        i, j = chance.sample(range(len(blocks)), 2)
-        order[i], order[j] = order[j], order[i]
-        found = layout.size(layout.first_fit(order))
-        if found <= size:
-            size, best = found, order
-    return layout.first_fit(best)
-
-
-class _Layout:
-    """Blocks to be placed, and which offsets two of them deny each other."""
-
-    def __init__(self, blocks: Sequence[Block], guard: int, overlaps: Overlaps) -> None:
-        self.guard = guard
-        self.sizes = [_aligned(block.bytes) for block in blocks]
-        # For each block and one that it meets: the offsets, relative to the other's, between which it must not begin.
-        self.denied: list[list[tuple[int, int, int]]] = [[] for _ in blocks]
-        for i, j in ((i, j) for i, a in enumerate(blocks) for j, b in enumerate(blocks) if i != j and a.meets(b)):
-            below, above = self.sizes[i] + guard, self.sizes[j] + guard
-            if (i, j) in overlaps:
-                lead = overlaps[i, j]
-                self.denied[i] += [(j, -below, 0), (j, 0, above)] if lead is None else [(j, -below, lead)]
-            elif (j, i) in overlaps:
-                lead = overlaps[j, i]
-                self.denied[i] += [(j, -below, 0), (j, 0, above)] if lead is None else [(j, -lead, above)]
-            else:
-                self.denied[i].append((j, -below, above))
-
-    def first_fit(self, order: Sequence[int]) -> list[int]:
-        """The offset of each block."""
-        offsets = [-1] * len(order)
-        for i in order:
-            denied = sorted(
-                (offsets[j] + start, offsets[j] + end) for j, start, end in self.denied[i] if offsets[j] >= 0
-            )
-            offset = self.guard
-            for start, end in denied:
-                if offset <= start:
-                    break
-                offset = max(offset, end)
-            offsets[i] = offset
-        return offsets
-
-    def size(self, offsets: Sequence[int]) -> int:
-        return max((offset + size for offset, size in zip(offsets, self.sizes, strict=True)), default=0)

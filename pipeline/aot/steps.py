@@ -18,9 +18,10 @@ from pipeline.tflite import Graph, Op, Tensor
 
 @dataclass(frozen=True)
 class Core:
-    """What the planner may know of the processor. Features: "dsp", "mve", "fpu"."""
+    """What the planner may know. Features of the core: "dsp", "mve", "fpu". fast_ram_bytes: for part of the arena."""
 
     features: frozenset[str] = frozenset()
+    fast_ram_bytes: int = 0
 
     def has(self, feature: str) -> bool:
         return feature in self.features
