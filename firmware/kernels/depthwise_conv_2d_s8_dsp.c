@@ -20,8 +20,6 @@
  * and of two else, all words aligned; the loops are 150 and 110 bytes. On a Cortex-M7 loads pair with SMLAD. */
 #include "depthwise_conv_2d_s8_dsp.h"
 
-#include <stddef.h>
-
 #include "dsp.h"
 
 /* One channel of outputs, 3 x 3. The assembly knows the order of the fields. */
@@ -32,7 +30,6 @@ struct channel_3x3 {
   int32_t output_position_step;
   int32_t turns; /* at a stride of 1 pairs of outputs in a line, else outputs */
   int32_t code;  /* of a right shift */
-  uint32_t filter[3][2]; /* doubled taps (0, 1) and (1, 2) of a line */
   int32_t multiplier;
   int32_t rounding; /* doubled_zero << code */
   int32_t bias;
@@ -40,38 +37,41 @@ struct channel_3x3 {
   int32_t lines;
   int32_t plane_step; /* bytes from the first line of one line of outputs to that of the next */
   int32_t output_line_step;
+  int32_t stride; /* of positions, 1 or 2 */
 };
 
 #ifdef TFLASH_DSP_ASM
 
-#define ENTER                \
-  "push {r4-r11, lr}\n"      \
-  "sub sp, sp, #76\n"        \
-  "ldm r0!, {r1-r10}\n"      \
-  "stm sp, {r1-r10}\n"       \
-  "ldm r0, {r1-r9}\n"        \
-  "add r12, sp, #40\n"       \
-  "stm r12, {r1-r9}\n"
+/* The taps of a line, doubled, as (0, 1) and (1, 2) to the stack: of the word at r1 + offset `outer` are taps 0 and 2
+ * and the bottom of `inner` is tap 1. */
+#define FILTER_LINE(offset, outer, inner, to) \
+  "ldr r2, [r1, #" offset "]\n"               \
+  "sxtb16 r3, r2" outer "\n"                  \
+  "sxtb16 r2, r2" inner "\n"                  \
+  "sadd16 r3, r3, r3\n"                       \
+  "sadd16 r2, r2, r2\n"                       \
+  "pkhbt r4, r3, r2, lsl #16\n"               \
+  "pkhtb r5, r3, r2\n"                        \
+  "strd r4, r5, [sp, #" to "]\n"
 
 /* r0: plane, r1: line_bytes, r2: output, r3: output_position_step, r4: turns, r5: code, r6..r8: a word of each line. */
-#define BEGIN_LINE           \
-  "ldm sp, {r0-r5}\n"        \
-  "ldr r9, [sp, #68]\n"      \
-  "add r9, r9, r0\n"         \
-  "str r9, [sp]\n"           \
-  "ldr r9, [sp, #72]\n"      \
-  "add r9, r9, r2\n"         \
-  "str r9, [sp, #8]\n"       \
-  "ldr r7, [r0, r1]\n"       \
+#define BEGIN_LINE             \
+  "ldm sp, {r0-r5}\n"          \
+  "ldrd r8, r9, [sp, #44]\n"   \
+  "add r8, r8, r0\n"           \
+  "str r8, [sp]\n"             \
+  "add r9, r9, r2\n"           \
+  "str r9, [sp, #8]\n"         \
+  "ldr r7, [r0, r1]\n"         \
   "ldr r8, [r0, r1, lsl #1]\n" \
   "ldr r6, [r0], #4\n"
 
-#define END_LINE             \
-  "ldr r4, [sp, #64]\n"      \
-  "subs r4, r4, #1\n"        \
-  "str r4, [sp, #64]\n"      \
-  "bne 1b\n"                 \
-  "add sp, sp, #76\n"        \
+#define NEXT_LINE(label)       \
+  "ldr r4, [sp, #40]\n"        \
+  "subs r4, r4, #1\n"          \
+  "str r4, [sp, #40]\n"        \
+  "bne " label "\n"            \
+  "add sp, sp, #76\n"          \
   "pop {r4-r11, pc}\n"
 
 /* To an int8 in r9; r10 is the multiplier, r11 the rounding. */
@@ -91,19 +91,38 @@ struct channel_3x3 {
   "smlabt r12, r9, r11, r12\n"             \
   "mov " a ", r9\n"
 
-__attribute__((naked, noinline)) static void run_3x3(__attribute__((unused)) const struct channel_3x3 *c) {
+#define ONE_OUTPUT(a, next, filter)       \
+  "ldrd r10, r11, [sp, #" filter "]\n"    \
+  "ldr r9, " next "\n"                    \
+  "smlad r12, " a ", r10, r12\n"          \
+  "smlabt r12, r9, r11, r12\n"            \
+  "mov " a ", r9\n"
+
+/* The stack holds the struct up to its stride, and behind it the filter. */
+__attribute__((naked, noinline)) static void run_3x3(__attribute__((unused)) const struct channel_3x3 *c,
+                                                     __attribute__((unused)) const int8_t *weights) {
   __asm(
-      ENTER
+      "push {r4-r11, lr}\n"
+      "sub sp, sp, #76\n"
+      "ldm r0!, {r2-r12}\n"
+      "stm sp, {r2-r12}\n"
+      "ldm r0, {r2-r4}\n"
+      "strd r2, r3, [sp, #44]\n"
+      "cmp r4, #2\n" /* the flags are kept until 5 is chosen */
+      FILTER_LINE("0", "", ", ror #8", "52")
+      FILTER_LINE("3", "", ", ror #8", "60")
+      FILTER_LINE("5", ", ror #8", ", ror #16", "68") /* the last four bytes of the filter */
+      "beq 5f\n"
       "1:\n"
       BEGIN_LINE
       "cmp r4, #0\n"
       "beq 3f\n"
       "2:\n"
-      "ldr r12, [sp, #56]\n"
-      TWO_OUTPUTS("r7", "[r0, r1]", "32", "r12")
-      TWO_OUTPUTS("r8", "[r0, r1, lsl #1]", "40", "lr")
-      TWO_OUTPUTS("r6", "[r0], #4", "24", "lr")
-      "ldrd r10, r11, [sp, #48]\n"
+      "ldr r12, [sp, #32]\n"
+      TWO_OUTPUTS("r7", "[r0, r1]", "60", "r12")
+      TWO_OUTPUTS("r8", "[r0, r1, lsl #1]", "68", "lr")
+      TWO_OUTPUTS("r6", "[r0], #4", "52", "lr")
+      "ldrd r10, r11, [sp, #24]\n"
       REQUANTIZE("lr")
       "strb r9, [r2, r3]\n"
       REQUANTIZE("r12")
@@ -115,51 +134,38 @@ __attribute__((naked, noinline)) static void run_3x3(__attribute__((unused)) con
       "cmp r3, #0\n"
       "beq 4f\n"
       "mov r3, #0\n"
-      "ldr r4, [sp, #60]\n"
+      "ldr r4, [sp, #36]\n"
       "cmp r4, #0\n"
       "bne 2b\n"
       "4:\n"
-      END_LINE);
-}
-
-#define ONE_OUTPUT(a, next, filter)       \
-  "ldrd r10, r11, [sp, #" filter "]\n"    \
-  "ldr r9, " next "\n"                    \
-  "smlad r12, " a ", r10, r12\n"          \
-  "smlabt r12, r9, r11, r12\n"            \
-  "mov " a ", r9\n"
-
-__attribute__((naked, noinline)) static void run_3x3_by_2(__attribute__((unused)) const struct channel_3x3 *c) {
-  __asm(
-      ENTER
-      "1:\n"
+      NEXT_LINE("1b")
+      "5:\n"
       BEGIN_LINE
-      "2:\n"
-      "ldr r12, [sp, #56]\n"
-      ONE_OUTPUT("r7", "[r0, r1]", "32")
-      ONE_OUTPUT("r8", "[r0, r1, lsl #1]", "40")
-      ONE_OUTPUT("r6", "[r0], #4", "24")
-      "ldrd r10, r11, [sp, #48]\n"
+      "6:\n"
+      "ldr r12, [sp, #32]\n"
+      ONE_OUTPUT("r7", "[r0, r1]", "60")
+      ONE_OUTPUT("r8", "[r0, r1, lsl #1]", "68")
+      ONE_OUTPUT("r6", "[r0], #4", "52")
+      "ldrd r10, r11, [sp, #24]\n"
       REQUANTIZE("r12")
       "strb r9, [r2]\n"
       "add r2, r2, r3\n"
       "subs r4, r4, #1\n"
-      "bne 2b\n"
-      END_LINE);
+      "bne 6b\n"
+      NEXT_LINE("5b"));
 }
 
 #else
 
-static void run_outputs(const struct channel_3x3 *c, int32_t outputs, int32_t stride) {
+static void run_3x3(const struct channel_3x3 *c, const int8_t *weights) {
   const int32_t width = c->line_bytes / 2;
+  const int32_t outputs = c->stride == 2 ? c->turns : 2 * c->turns + c->odd;
   for (int32_t line = 0; line < c->lines; ++line) {
     for (int32_t i = 0; i < outputs; ++i) {
-      const int16_t *x = (const int16_t *)(const void *)c->plane + line * (c->plane_step / 2) + i * stride;
+      const int16_t *x = (const int16_t *)(const void *)c->plane + line * (c->plane_step / 2) + i * c->stride;
       int32_t acc = c->bias;
-      for (int32_t fy = 0; fy < 3; ++fy) {
-        acc = tflash_smlad(tflash_load_word(x), c->filter[fy][0], acc);
-        acc = tflash_smlabt((uint16_t)x[2], c->filter[fy][1], acc);
-        x += width;
+      for (int32_t tap = 0; tap < 9; ++tap) {
+        acc = tflash_smlabb((uint16_t)x[tap / 3 * width + tap % 3], (uint16_t)(2 * weights[tap]), acc);
       }
       const int32_t result = tflash_smmlar(acc, c->multiplier, c->rounding + (acc >> 31)) >> c->code;
       c->output[line * c->output_line_step + i * c->output_position_step] = (int8_t)tflash_ssat8_half(result);
@@ -167,23 +173,23 @@ static void run_outputs(const struct channel_3x3 *c, int32_t outputs, int32_t st
   }
 }
 
-static void run_3x3(const struct channel_3x3 *c) {
-  run_outputs(c, 2 * c->turns + c->odd, 1);
-}
-
-static void run_3x3_by_2(const struct channel_3x3 *c) {
-  run_outputs(c, c->turns, 2);
-}
-
 #endif
+
+/* Bytes from one line, or one position, to the next. */
+struct steps {
+  int32_t input_line;
+  int32_t input_position;
+  int32_t output_line;
+  int32_t output_position;
+};
 
 static uint32_t pair(int32_t bottom, int32_t top) {
   return ((uint32_t)bottom & 0xFFFFu) | (uint32_t)top << 16;
 }
 
 /* The outputs of a channel, any filter and stride: two taps at once, an odd last one with a weight of 0 beside it. */
-static void run_any(const struct tflash_depthwise_conv_2d_s8_dsp_params *p, int32_t channel, const int8_t *weights,
-                    const int16_t *plane, uint32_t *filter, int8_t *output) {
+static void run_any(const struct tflash_depthwise_conv_2d_s8_dsp_params *p, const struct steps *steps, int32_t channel,
+                    const int8_t *weights, const int16_t *plane, uint32_t *filter, int8_t *output) {
   const int32_t pairs = (p->filter_positions + 1) >> 1;
   const int32_t code = tflash_shift_code(p->codes, channel, p->code_base);
   uint32_t *f = filter;
@@ -195,7 +201,7 @@ static void run_any(const struct tflash_depthwise_conv_2d_s8_dsp_params *p, int3
   }
   for (int32_t y = 0; y < p->output_lines; ++y) {
     const int16_t *window = plane + y * p->line_stride * p->plane_positions;
-    int8_t *out = output + y * p->output_line_step;
+    int8_t *out = output + y * steps->output_line;
     for (int32_t x = 0; x < p->output_positions; ++x) {
       const int16_t *line = window;
       int32_t acc = p->bias[channel];
@@ -207,52 +213,74 @@ static void run_any(const struct tflash_depthwise_conv_2d_s8_dsp_params *p, int3
         line += p->plane_positions;
       }
       *out = tflash_requantize_twice(acc, p->multipliers[channel], code, p->doubled_zero);
-      out += p->output_position_step;
+      out += steps->output_position;
       window += p->position_stride;
     }
   }
 }
 
-static uint32_t load_half(const int8_t *from) {
-  uint16_t half;
-  memcpy(&half, from, sizeof half);
-  return half;
+/* Some positions of two channels, as int16, to a line of a plane and to one `second` bytes behind it. */
+static void gather_two(const int8_t *from, int32_t step, int32_t positions, int16_t *to, int32_t second) {
+#ifdef TFLASH_DSP_ASM
+  uint32_t word;
+  uint32_t other;
+  __asm volatile(
+      "subs %[positions], %[positions], #2\n"
+      "blt 2f\n"
+      "1:\n"
+      "ldrh %[word], [%[from]]\n"
+      "ldrh %[other], [%[from], %[step]]\n"
+      "add %[from], %[from], %[step], lsl #1\n"
+      "orr %[word], %[word], %[other], lsl #16\n"
+      "sxtb16 %[other], %[word], ror #8\n"
+      "sxtb16 %[word], %[word]\n"
+      "str %[other], [%[to], %[second]]\n"
+      "str %[word], [%[to]], #4\n"
+      "subs %[positions], %[positions], #2\n"
+      "bge 1b\n"
+      "2:\n"
+      "adds %[positions], %[positions], #2\n"
+      "beq 3f\n"
+      "ldrsb %[other], [%[from], #1]\n"
+      "ldrsb %[word], [%[from]]\n"
+      "strh %[other], [%[to], %[second]]\n"
+      "strh %[word], [%[to]]\n"
+      "3:"
+      : [from] "+r"(from), [positions] "+r"(positions), [to] "+r"(to), [word] "=&r"(word), [other] "=&r"(other)
+      : [step] "r"(step), [second] "r"(second)
+      : "cc", "memory");
+#else
+  for (; positions > 0; --positions) {
+    to[0] = from[0];
+    to[second / 2] = from[1];
+    from += step;
+    ++to;
+  }
+#endif
 }
 
 static int32_t lesser(int32_t a, int32_t b) {
   return a < b ? a : b;
 }
 
-/* One channel of the input into the inside of its plane; where second is not NULL, the next channel into that. */
-static void gather(const struct tflash_depthwise_conv_2d_s8_dsp_params *p, const int8_t *input, int16_t *plane,
-                   int16_t *second) {
-  const int32_t lines = lesser(p->plane_lines - p->pad_before_lines, p->input_lines);
+/* One channel of the input into the inside of its plane, or two into the planes of both. */
+static void gather(const struct tflash_depthwise_conv_2d_s8_dsp_params *p, const struct steps *steps,
+                   const int8_t *input, int16_t *plane, int32_t two) {
   const int32_t positions = lesser(p->plane_positions - p->pad_before_positions, p->input_positions);
-  const int32_t step = p->input_position_step;
-  const int32_t inside = p->pad_before_lines * p->plane_positions + p->pad_before_positions;
-  for (int32_t y = 0; y < lines; ++y) {
-    const int8_t *from = input + y * p->input_line_step;
-    const int32_t at = inside + y * p->plane_positions;
-    int16_t *to = plane + at;
-    int32_t left = positions;
-    if (second != NULL) {
-      int16_t *to_second = second + at;
-      for (; left >= 2; left -= 2) {
-        const uint32_t word = load_half(from) | load_half(from + step) << 16;
-        tflash_store_word(to, tflash_sxtb16(word));
-        tflash_store_word(to_second, tflash_sxtb16_odd(word));
-        from += 2 * step;
-        to += 2;
-        to_second += 2;
-      }
-      if (left > 0) {
-        *to_second = from[1];
+  const int32_t plane_bytes = 2 * p->plane_lines * p->plane_positions;
+  int16_t *to = plane + p->pad_before_lines * p->plane_positions + p->pad_before_positions;
+  for (int32_t y = lesser(p->plane_lines - p->pad_before_lines, p->input_lines); y > 0; --y) {
+    if (two) {
+      gather_two(input, steps->input_position, positions, to, plane_bytes);
+    } else {
+      const int8_t *from = input;
+      for (int32_t x = 0; x < positions; ++x) {
+        to[x] = *from;
+        from += steps->input_position;
       }
     }
-    for (; left > 0; --left) {
-      *to++ = *from;
-      from += step;
-    }
+    input += steps->input_line;
+    to += p->plane_positions;
   }
 }
 
@@ -265,14 +293,21 @@ void tflash_depthwise_conv_2d_s8_dsp(const struct tflash_depthwise_conv_2d_s8_ds
   const int32_t by_2 = p->position_stride == 2;
   uint32_t *const planes = (uint32_t *)p->scratch;
   uint32_t *const filter = planes + 2 * plane_words + 1;
+  const struct steps steps = {
+      .input_line = p->input_channels * (p->lines_are_columns ? 1 : p->input_positions),
+      .input_position = p->input_channels * (p->lines_are_columns ? p->input_lines : 1),
+      .output_line = channels * (p->lines_are_columns ? 1 : p->output_positions),
+      .output_position = channels * (p->lines_are_columns ? p->output_lines : 1),
+  };
   struct channel_3x3 c = {
       .line_bytes = 2 * p->plane_positions,
-      .output_position_step = p->output_position_step,
+      .output_position_step = steps.output_position,
       .turns = by_2 ? p->output_positions : p->output_positions >> 1,
-      .odd = by_2 ? 0 : p->output_positions & 1,
+      .odd = p->output_positions & 1,
       .lines = p->output_lines,
       .plane_step = 2 * p->line_stride * p->plane_positions,
-      .output_line_step = p->output_line_step,
+      .output_line_step = steps.output_line,
+      .stride = p->position_stride,
   };
 
   for (int32_t i = 0; i <= 2 * plane_words; ++i) { /* one more, which an odd last tap reads */
@@ -286,31 +321,21 @@ void tflash_depthwise_conv_2d_s8_dsp(const struct tflash_depthwise_conv_2d_s8_ds
     for (int32_t o = 0; o < channels; ++o) {
       if (m == 0) {
         if ((i & 1) == 0) {
-          gather(p, input + i, (int16_t *)(void *)planes,
-                 i + 1 < p->input_channels ? (int16_t *)(void *)(planes + plane_words) : NULL);
+          gather(p, &steps, input + i, (int16_t *)(void *)planes, i + 1 < p->input_channels);
         }
         plane = planes + (i & 1) * plane_words;
       }
       const int32_t code = tflash_shift_code(p->codes, o, p->code_base);
       if (is_3x3 && code >= 0) {
-        for (int32_t line = 0; line < 3; ++line) {
-          const int8_t *w = weights + 3 * line;
-          c.filter[line][0] = pair(2 * w[0], 2 * w[1]);
-          c.filter[line][1] = pair(2 * w[1], 2 * w[2]);
-        }
         c.plane = plane;
         c.output = output + o;
         c.code = code;
         c.multiplier = p->multipliers[o];
         c.rounding = (int32_t)((uint32_t)(int32_t)p->doubled_zero << code);
         c.bias = p->bias[o];
-        if (by_2) {
-          run_3x3_by_2(&c);
-        } else {
-          run_3x3(&c);
-        }
+        run_3x3(&c, weights);
       } else {
-        run_any(p, o, weights, (const int16_t *)(const void *)plane, filter, output + o);
+        run_any(p, &steps, o, weights, (const int16_t *)(const void *)plane, filter, output + o);
       }
       weights += p->filter_lines * p->filter_positions;
       if (++m == p->depth_multiplier) {

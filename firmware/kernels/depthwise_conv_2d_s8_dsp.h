@@ -25,14 +25,11 @@ struct tflash_depthwise_conv_2d_s8_dsp_params {
   int16_t plane_lines;
   int16_t plane_positions; /* even */
   int16_t doubled_zero; /* 2 * zero point of the output + 1 */
-  int8_t pad_code; /* zero point of the input */
+  int8_t lines_are_columns; /* 0: they are rows */
+  int8_t pad_code;          /* zero point of the input */
   int8_t code_base;
   int8_t activation_min;
   int8_t activation_max;
-  int32_t input_line_step; /* bytes from one line, or one position, to the next */
-  int32_t input_position_step;
-  int32_t output_line_step;
-  int32_t output_position_step;
   const int8_t *weights;
   const int32_t *bias;
   const int32_t *multipliers;

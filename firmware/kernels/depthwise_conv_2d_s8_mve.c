@@ -1,6 +1,8 @@
 /* 2-D depthwise convolution for Helium (MVE), int8 in, int8 out; any stride and padding, no dilation, one filter a
  * channel.
  *   the formula and shapes of depthwise_conv_2d_s8.c, with
+ *   weights  of sixteen channels each [filter_height][filter_width][16] in turn, of the channels left over
+ *            [filter_height][filter_width][channels left over]
  *   bias     [input_channels]  int32  the model's - input zero point * sum of the channel's weights, modulo 2^32
  * The rows that one output row sees are kept in scratch, with their padding as zero points. Helium has no vector
  * multiply-accumulate that widens. Sixteen channels at once, products of neighbouring taps are added up as int16
@@ -8,7 +10,8 @@
  * sharing the weights, with products of 32 bits. On silicon loads, products and sums overlap.
  * Bit-exact with: depthwise_conv_2d_s8.c.
  * Overflow: sums wrap; aot/requantization.py proves for each layer that what they stand for fits int32, and
- *   aot/ops/depthwise_conv_2d.py that any taps_together neighbouring products add up to an int16.
+ *   aot/ops/depthwise_conv_2d.py that any taps_together neighbouring products add up to an int16;
+ *   neighbours are taps of a row, and of a filter of 3 x 3 the last of a row and the first of the next.
  * Scratch: filter_height * ((output_width - 1) * stride_width + filter_width) * input_channels bytes.
  * Rows are in scratch before a row of outputs that sees them is written, so that outputs may overlap the input:
  * aot/ops/overlap.py says how far. */
@@ -69,10 +72,10 @@ static inline void store(const struct tflash_depthwise_conv_2d_s8_mve_params *p,
   vstrbq_p_s16(output, codes, k->channels);
 }
 
-/* One output row of up to eight channels; all: all eight exist. */
+/* One output row of up to eight channels; all: all eight exist. weight_step: bytes from one tap to the next. */
 static inline void output_row(const struct tflash_depthwise_conv_2d_s8_mve_params *p, const struct block *k,
-                              const int8_t *rows, int32_t row_bytes, const int8_t *weights, int8_t *output,
-                              int32_t all) {
+                              const int8_t *rows, int32_t row_bytes, const int8_t *weights, int32_t weight_step,
+                              int8_t *output, int32_t all) {
   const int32_t depth = p->input_channels;
   for (int32_t left = p->output_width; left > 0; left -= 2) {
     const int32_t second = left > 1 ? p->stride_width * depth : 0;
@@ -86,7 +89,7 @@ static inline void output_row(const struct tflash_depthwise_conv_2d_s8_mve_param
         const int16x8_t weight = all ? vldrbq_s16(w) : vldrbq_z_s16(w, k->channels);
         acc0 = multiply_add(acc0, all ? vldrbq_s16(x) : vldrbq_z_s16(x, k->channels), weight);
         acc1 = multiply_add(acc1, all ? vldrbq_s16(x + second) : vldrbq_z_s16(x + second, k->channels), weight);
-        w += depth;
+        w += weight_step;
         x += depth;
       }
       row += row_bytes;
@@ -108,12 +111,18 @@ struct part {
   int32x4_t shift;
 };
 
+/* The assembly knows where the fields are. */
 struct sixteen {
   struct part part[4];
+  int32x4_t sum; /* of part 3: eight vectors are one too few */
+  int8x16_t lowest;
+  int8x16_t highest;
 };
 
 static void load_sixteen(const struct tflash_depthwise_conv_2d_s8_mve_params *p, int32_t c, struct sixteen *k) {
   const uint32x4_t every_fourth = vidupq_n_u32(0, 4);
+  k->lowest = vdupq_n_s8((int8_t)p->activation_min);
+  k->highest = vdupq_n_s8((int8_t)p->activation_max);
   for (int32_t r = 0; r < 4; ++r, ++c) {
     struct part *const part = &k->part[r];
     part->bias = vldrwq_gather_shifted_offset_s32(p->bias + c, every_fourth);
@@ -127,57 +136,83 @@ static void load_sixteen(const struct tflash_depthwise_conv_2d_s8_mve_params *p,
   }
 }
 
-/* In assembly: GCC 12 keeps too many loads under way and spills the sums. a0 to a2 are three of the four sums; the last
- * one, a3, is in memory, since eight vectors are one too few. q6 and q7: int16 sums of the even and odd channels. */
-#define FIRST_TAP                \
-  "vldrb.8 q4, [%[x]]\n"        \
-  "vldrb.8 q5, [%[w]]\n"        \
-  "add %[x], %[x], %[depth]\n"  \
-  "add %[w], %[w], %[depth]\n"  \
-  "vmullb.s8 q6, q4, q5\n"      \
+/* In assembly: GCC 12 keeps too many loads under way and spills the sums. q0 to q2 are three of the four sums; q6 and q7
+ * are int16 sums of the even and odd channels. */
+#define FIRST_TAP                 \
+  "vldrb.8 q4, [%[x]]\n"          \
+  "vldrb.8 q5, [%[w]], #16\n"     \
+  "add %[x], %[x], %[depth]\n"    \
+  "vmullb.s8 q6, q4, q5\n"        \
   "vmullt.s8 q7, q4, q5\n"
-#define NEXT_TAP                 \
-  "vldrb.8 q4, [%[x]]\n"        \
-  "vldrb.8 q5, [%[w]]\n"        \
-  "add %[x], %[x], %[depth]\n"  \
-  "add %[w], %[w], %[depth]\n"  \
-  "vmullb.s8 q3, q4, q5\n"      \
-  "vmullt.s8 q4, q4, q5\n"      \
-  "vadd.i16 q6, q6, q3\n"       \
+#define NEXT_TAP                  \
+  "vldrb.8 q4, [%[x]]\n"          \
+  "vldrb.8 q5, [%[w]], #16\n"     \
+  "add %[x], %[x], %[depth]\n"    \
+  "vmullb.s8 q3, q4, q5\n"        \
+  "vmullt.s8 q4, q4, q5\n"        \
+  "vadd.i16 q6, q6, q3\n"         \
   "vadd.i16 q7, q7, q4\n"
-#define WIDEN                              \
-  "vmovlb.s16 q3, q6\n"                   \
-  "vmovlb.s16 q4, q7\n"                   \
-  "vadd.i32 %q[a0], %q[a0], q3\n"         \
-  "vmovlt.s16 q5, q6\n"                   \
-  "vadd.i32 %q[a1], %q[a1], q4\n"         \
-  "vldrw.32 q3, [%[a3]]\n"                \
-  "vmovlt.s16 q4, q7\n"                   \
-  "vadd.i32 %q[a2], %q[a2], q5\n"         \
-  "vadd.i32 q3, q3, q4\n"                 \
-  "vstrw.32 q3, [%[a3]]\n"
-#define TAPS(instructions)                                                                             \
-  __asm volatile(instructions                                                                          \
-                 : [x] "+r"(x), [w] "+r"(w), [a0] "+w"(a0), [a1] "+w"(a1), [a2] "+w"(a2), "+m"(*a3)    \
-                 : [a3] "r"(a3), [depth] "r"(depth)                                                    \
-                 : "q3", "q4", "q5", "q6", "q7")
+#define NEXT_ROW "add %[x], %[x], %[next_row]\n"
+/* The int16 sums are added to the others; the fourth comes from `from` and stays in q3. */
+#define WIDEN_FROM(from)          \
+  "vmovlb.s16 q3, q6\n"           \
+  "vmovlb.s16 q4, q7\n"           \
+  "vadd.i32 q0, q0, q3\n"         \
+  "vmovlt.s16 q5, q6\n"           \
+  "vadd.i32 q1, q1, q4\n"         \
+  "vldrw.32 q3, [%[k], #" from "]\n" \
+  "vmovlt.s16 q4, q7\n"           \
+  "vadd.i32 q2, q2, q5\n"         \
+  "vadd.i32 q3, q3, q4\n"
+#define BIAS "144"
+#define SUM "192"
+#define TO_SUM "vstrw.32 q3, [%[k], #" SUM "]\n"
+#define BEGIN                     \
+  "vldrw.32 q0, [%[k]]\n"         \
+  "vldrw.32 q1, [%[k], #48]\n"    \
+  "vldrw.32 q2, [%[k], #96]\n"
+/* tflash_mve_requantize with a part's multiplier and shift. */
+#define REQUANTIZE(q, multiplier, shift)     \
+  "vldrw.32 q4, [%[k], #" multiplier "]\n"   \
+  "vqrdmulh.s32 " q ", " q ", q4\n"          \
+  "vldrw.32 q4, [%[k], #" shift "]\n"        \
+  "vshr.s32 q5, " q ", #31\n"                \
+  "vadd.i32 " q ", " q ", q5\n"              \
+  "vrshl.s32 " q ", " q ", q4\n"
+/* Saturating to int16 before the offset changes nothing: what it cuts off would be clamped to int8 anyway. */
+#define END                       \
+  REQUANTIZE("q0", "16", "32")    \
+  REQUANTIZE("q1", "64", "80")    \
+  REQUANTIZE("q2", "112", "128")  \
+  REQUANTIZE("q3", "160", "176")  \
+  "vqmovnb.s32 q0, q0\n"          \
+  "vqmovnt.s32 q0, q2\n"          \
+  "vqmovnb.s32 q1, q1\n"          \
+  "vqmovnt.s32 q1, q3\n"          \
+  "vqadd.s16 q0, q0, %[offset]\n" \
+  "vqadd.s16 q1, q1, %[offset]\n" \
+  "vldrw.32 q2, [%[k], #208]\n"   \
+  "vqmovnb.s16 q0, q0\n"          \
+  "vqmovnt.s16 q0, q1\n"          \
+  "vmax.s8 q0, q0, q2\n"          \
+  "vldrw.32 q2, [%[k], #224]\n"   \
+  "vmin.s8 q0, q0, q2\n"          \
+  "vstrb.8 q0, [%[output]]\n"
+#define TAPS(instructions)                                                                              \
+  __asm volatile(instructions                                                                           \
+                 : [x] "+r"(x), [w] "+r"(w), "+w"(a0), "+w"(a1), "+w"(a2)                               \
+                 : [k] "r"(k), [depth] "r"(depth), [offset] "r"(p->output_offset), [output] "r"(output) \
+                 : "q3", "q4", "q5", "q6", "q7", "memory")
+#define SIXTEEN(instructions)                                                                           \
+  __asm volatile(instructions                                                                           \
+                 : [x] "+r"(x), [w] "+r"(w)                                                             \
+                 : [k] "r"(k), [depth] "r"(depth), [next_row] "r"(next_row), [offset] "r"(p->output_offset), \
+                   [output] "r"(output)                                                                 \
+                 : "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "memory")
 
-/* tflash_mve_requantize with part r of k, each vector of it loaded where it is used. */
-#define REQUANTIZE(acc, r)                                                                             \
-  __asm volatile(                                                                                      \
-      "vldrw.32 q3, [%[k], %[multiplier]]\n"                                                           \
-      "vqrdmulh.s32 %q[a], %q[a], q3\n"                                                                \
-      "vldrw.32 q3, [%[k], %[shift]]\n"                                                                \
-      "vshr.s32 q4, %q[a], #31\n"                                                                      \
-      "vadd.i32 %q[a], %q[a], q4\n"                                                                    \
-      "vrshl.s32 %q[a], %q[a], q3\n"                                                                   \
-      : [a] "+w"(acc)                                                                                  \
-      : [k] "r"(k), [multiplier] "i"(48 * (r) + 16), [shift] "i"(48 * (r) + 32), "m"(*k)               \
-      : "q3", "q4")
-
-/* One output row of sixteen channels. Not inlined, so that the vectors of k are reached by one instruction. */
+/* One output row of sixteen channels. */
 __attribute__((noinline)) static void output_row_of_sixteen(const struct tflash_depthwise_conv_2d_s8_mve_params *p,
-                                                            const struct sixteen *k, const int8_t *rows,
+                                                            struct sixteen *k, const int8_t *rows,
                                                             int32_t row_bytes, const int8_t *weights, int8_t *output) {
   const int32_t depth = p->input_channels;
   const int32_t step = p->stride_width * depth;
@@ -186,48 +221,38 @@ __attribute__((noinline)) static void output_row_of_sixteen(const struct tflash_
   const int32_t together = p->taps_together;
   const int32_t pairs = together >= 2 ? p->filter_width / 2 : 0;
   const int32_t singles = p->filter_width - 2 * pairs;
-  const int16_t offset = (int16_t)p->output_offset;
-  const int8x16_t lowest = vdupq_n_s8((int8_t)p->activation_min);
-  const int8x16_t highest = vdupq_n_s8((int8_t)p->activation_max);
+  const int32_t is_3x3 = p->filter_width == 3 && height == 3;
   for (int32_t left = p->output_width; left > 0; --left) {
-    int32x4_t a0 = k->part[0].bias;
-    int32x4_t a1 = k->part[1].bias;
-    int32x4_t a2 = k->part[2].bias;
-    int32x4_t last = k->part[3].bias;
-    int32x4_t *const a3 = &last;
     const int8_t *w = weights;
     const int8_t *x = rows;
-    if (singles == 1 && pairs == 1 && together == 3) {
-      for (int32_t fy = height; fy > 0; --fy) {
-        TAPS(FIRST_TAP NEXT_TAP NEXT_TAP WIDEN);
-        x += next_row;
-      }
-    } else if (singles == 1 && pairs == 1) {
-      for (int32_t fy = height; fy > 0; --fy) {
-        TAPS(FIRST_TAP NEXT_TAP WIDEN FIRST_TAP WIDEN);
-        x += next_row;
-      }
+    if (is_3x3 && together == 3) {
+      SIXTEEN(BEGIN                                                                         /**/
+              FIRST_TAP NEXT_TAP NEXT_TAP NEXT_ROW WIDEN_FROM(BIAS) TO_SUM                  /**/
+              FIRST_TAP NEXT_TAP NEXT_TAP NEXT_ROW WIDEN_FROM(SUM) TO_SUM                   /**/
+              FIRST_TAP NEXT_TAP NEXT_TAP WIDEN_FROM(SUM) END);
+    } else if (is_3x3 && together == 2) {
+      SIXTEEN(BEGIN                                                                         /**/
+              FIRST_TAP NEXT_TAP WIDEN_FROM(BIAS) TO_SUM                                    /**/
+              FIRST_TAP NEXT_ROW NEXT_TAP WIDEN_FROM(SUM) TO_SUM                            /**/
+              FIRST_TAP NEXT_TAP NEXT_ROW WIDEN_FROM(SUM) TO_SUM                            /**/
+              FIRST_TAP NEXT_TAP WIDEN_FROM(SUM) TO_SUM                                     /**/
+              FIRST_TAP WIDEN_FROM(SUM) END);
     } else {
+      register int32x4_t a0 __asm("q0") = k->part[0].bias;
+      register int32x4_t a1 __asm("q1") = k->part[1].bias;
+      register int32x4_t a2 __asm("q2") = k->part[2].bias;
+      k->sum = k->part[3].bias;
       for (int32_t fy = height; fy > 0; --fy) {
         for (int32_t i = pairs; i > 0; --i) {
-          TAPS(FIRST_TAP NEXT_TAP WIDEN);
+          TAPS(FIRST_TAP NEXT_TAP WIDEN_FROM(SUM) TO_SUM);
         }
         for (int32_t i = singles; i > 0; --i) {
-          TAPS(FIRST_TAP WIDEN);
+          TAPS(FIRST_TAP WIDEN_FROM(SUM) TO_SUM);
         }
         x += next_row;
       }
+      TAPS("vldrw.32 q3, [%[k], #" SUM "]\n" END);
     }
-    REQUANTIZE(a0, 0);
-    REQUANTIZE(a1, 1);
-    REQUANTIZE(a2, 2);
-    REQUANTIZE(last, 3);
-    int16x8_t even = vqmovntq_s32(vqmovnbq_s32(vreinterpretq_s16_s32(a0), a0), a2);
-    int16x8_t odd = vqmovntq_s32(vqmovnbq_s32(vreinterpretq_s16_s32(a1), a1), last);
-    even = vqaddq_n_s16(even, offset);
-    odd = vqaddq_n_s16(odd, offset);
-    int8x16_t codes = vqmovntq_s16(vqmovnbq_s16(vreinterpretq_s8_s16(even), even), odd);
-    vstrbq_s8(output, vminq_s8(vmaxq_s8(codes, lowest), highest));
     rows += step;
     output += depth;
   }
@@ -238,6 +263,7 @@ void tflash_depthwise_conv_2d_s8_mve(const struct tflash_depthwise_conv_2d_s8_mv
   const int32_t depth = p->input_channels;
   const int32_t positions = (p->output_width - 1) * p->stride_width + p->filter_width;
   const int32_t row_bytes = positions * depth;
+  const int32_t taps = p->filter_height * p->filter_width;
   const int32_t readable = positions - p->pad_left < p->input_width ? positions - p->pad_left : p->input_width;
   const int32_t kept = p->filter_height > p->stride_height ? p->filter_height - p->stride_height : 0;
   for (int32_t b = 0; b < p->batches; ++b) {
@@ -256,19 +282,22 @@ void tflash_depthwise_conv_2d_s8_mve(const struct tflash_depthwise_conv_2d_s8_mv
           tflash_mve_copy(row + p->pad_left * depth, from, readable * depth);
         }
       }
+      const int8_t *weights = p->weights;
       int32_t c = 0;
       for (; c <= depth - 16; c += 16) {
         struct sixteen k;
         load_sixteen(p, c, &k);
-        output_row_of_sixteen(p, &k, p->scratch + c, row_bytes, p->weights + c, output + c);
+        output_row_of_sixteen(p, &k, p->scratch + c, row_bytes, weights, output + c);
+        weights += 16 * taps;
       }
       for (; c < depth; c += 8) {
         const struct block k = load_block(p, c);
         if (depth - c >= 8) {
-          output_row(p, &k, p->scratch + c, row_bytes, p->weights + c, output + c, 1);
+          output_row(p, &k, p->scratch + c, row_bytes, weights, depth & 15, output + c, 1);
         } else {
-          output_row(p, &k, p->scratch + c, row_bytes, p->weights + c, output + c, 0);
+          output_row(p, &k, p->scratch + c, row_bytes, weights, depth & 15, output + c, 0);
         }
+        weights += 8;
       }
       output += p->output_width * depth;
     }

@@ -129,21 +129,19 @@ def _dsp_obstacle(layer: DepthwiseConv2d) -> str | None:
 
 @dataclass(frozen=True)
 class _Axis:
-    """One dimension of the layer: the window, the sizes, and bytes from one input and one output to the next."""
+    """One dimension of the layer: the window and the sizes."""
 
     window: Window
     inputs: int
     outputs: int
-    input_step: int
-    output_step: int
 
 
 def _axes(layer: DepthwiseConv2d) -> tuple[_Axis, _Axis]:
     """The axes of lines and of positions in a line: more outputs in a line are faster."""
     source, output = layer.operands.source, layer.operands.output
-    _, height, width, channels = output.shape
-    rows = _Axis(layer.vertical, source.shape[1], height, source.shape[2] * layer.depth, width * channels)
-    columns = _Axis(layer.horizontal, source.shape[2], width, layer.depth, channels)
+    _, height, width, _ = output.shape
+    rows = _Axis(layer.vertical, source.shape[1], height)
+    columns = _Axis(layer.horizontal, source.shape[2], width)
     return (rows, columns) if width >= height else (columns, rows)
 
 
@@ -188,14 +186,11 @@ def _dsp(layer: DepthwiseConv2d) -> Step:
             "plane_lines": plane_lines,
             "plane_positions": plane_positions,
             "doubled_zero": 2 * output.zero_point + 1,
+            "lines_are_columns": int(lines.window is layer.horizontal),
             "pad_code": source.zero_point,
             "code_base": code_base,
             "activation_min": portable["activation_min"],
             "activation_max": portable["activation_max"],
-            "input_line_step": lines.input_step,
-            "input_position_step": positions.input_step,
-            "output_line_step": lines.output_step,
-            "output_position_step": positions.output_step,
             "weights": Ref("weights"),
             "bias": Ref("bias"),
             "multipliers": Ref("multipliers"),
@@ -223,17 +218,30 @@ def _mve_obstacle(layer: DepthwiseConv2d) -> str | None:
 
 
 def _taps_together(weights: Array) -> int:
-    """How many neighbouring products of a row of weights [height, width, channels], 3 at most, add up to an int16."""
+    """How many neighbouring products of weights [height, width, channels], 3 at most, add up to an int16.
+
+    Neighbours are in a row; of 3 x 3 weights two of them may also be the last of a row and the first of the next.
+    """
     largest = np.maximum(127 * weights.astype(np.int64), -128 * weights.astype(np.int64))
     smallest = np.minimum(127 * weights.astype(np.int64), -128 * weights.astype(np.int64))
     width = weights.shape[1]
     for taps in range(min(3, width), 1, -1):
-        starts = range(width - taps + 1)
-        highest = max(int(largest[:, at : at + taps].sum(axis=1).max()) for at in starts)
-        lowest = min(int(smallest[:, at : at + taps].sum(axis=1).min()) for at in starts)
+        shape = (1, 9) if taps == 2 and weights.shape[:2] == (3, 3) else weights.shape[:2]
+        high, low = (products.reshape(*shape, -1) for products in (largest, smallest))
+        starts = range(shape[1] - taps + 1)
+        highest = max(int(high[:, at : at + taps].sum(axis=1).max()) for at in starts)
+        lowest = min(int(low[:, at : at + taps].sum(axis=1).min()) for at in starts)
         if highest <= INT16_MAX and lowest >= -INT16_MAX - 1:
             return taps
     return 1
+
+
+def _by_sixteen(weights: Array) -> Array:
+    """Weights [height, width, channels] of sixteen channels after sixteen, then those of the channels left over."""
+    whole = weights.shape[2] // 16 * 16
+    blocks = weights[..., :whole].reshape(*weights.shape[:2], -1, 16).transpose(2, 0, 1, 3)
+    packed: Array = np.concatenate([blocks.reshape(-1), weights[..., whole:].reshape(-1)])
+    return packed
 
 
 def _mve(layer: DepthwiseConv2d) -> Step:
@@ -241,6 +249,7 @@ def _mve(layer: DepthwiseConv2d) -> Step:
     params, constants = packing.wrapping_requantization(
         layer.operands, _CHANNEL_AXIS, portable.params, portable.constants
     )
+    weights = packing.weights_of(layer.operands)[0]
     unused = ("depth_multiplier", "dilation_height", "dilation_width")
     positions = (layer.operands.output.shape[2] - 1) * layer.horizontal.stride + layer.horizontal.taps
     return replace(
@@ -249,10 +258,10 @@ def _mve(layer: DepthwiseConv2d) -> Step:
         params={
             **{name: value for name, value in params.items() if name not in unused},
             "pad_code": layer.operands.source.zero_point,
-            "taps_together": _taps_together(packing.weights_of(layer.operands)[0]),
+            "taps_together": _taps_together(weights),
             "scratch": Scratch(),
         },
-        constants=constants,
+        constants=(Constant("weights", _by_sixteen(weights), is_weight=True), *constants[1:]),
         scratch_bytes=layer.vertical.taps * positions * layer.depth,
         lead_bytes=row_lead_bytes(layer.operands.source, layer.operands.output, layer.vertical),
     )
