@@ -31,7 +31,6 @@ void tflash_chip_init(void) {
   *uart(UART_BAUD_DIVIDER) = 16; /* the least that is allowed; emulators have no baud rate */
   *uart(UART_CONTROL) = UART_CONTROL_TX_RX | UART_CONTROL_RX_INTERRUPT;
   (void)*uart(UART_DATA); /* QEMU 7.2 may else sleep over the first byte: only this wakes its receiver */
-  tflash_nvic_init();
 #ifdef TFLASH_SSE_COUNTER_BASE
   *tflash_register(TFLASH_SSE_COUNTER_BASE + SSE_CONTROL) = 1;
 #else

@@ -33,7 +33,6 @@ void tflash_chip_init(void) {
   *tflash_register(UART_START_RX) = 1;
   *tflash_register(UART_START_TX) = 1;
   *tflash_register(UART_INTERRUPTS) = UART_INTERRUPT_RX_READY;
-  tflash_nvic_init();
   *tflash_register(TIMER_BIT_MODE) = BIT_MODE_32;
   *tflash_register(TIMER_PRESCALER) = 0; /* 16 MHz */
   *tflash_register(TIMER_START) = 1;

@@ -11,16 +11,13 @@
 #define TFLASH_AIRCR 0xE000ED0Cu
 #define TFLASH_AIRCR_SYSRESETREQ 0x05FA0004u
 
-/* All interrupts end a sleep; which there are depends on what the peripherals are told. */
-static inline void tflash_nvic_init(void) {
+/* Sleeps until there is an interrupt; which there are depends on what the peripherals were told. A core that polls
+ * instead keeps QEMU from handing over the next byte. */
+static inline void tflash_nvic_sleep(void) {
   __asm__ volatile("cpsid i" ::: "memory");
   for (uint32_t word = 0; word < TFLASH_NVIC_WORDS; word++) {
     *tflash_register(TFLASH_NVIC_ENABLE + 4 * word) = UINT32_MAX;
   }
-}
-
-/* Sleeps until there is an interrupt. A caller that polls would keep the emulator from handing over the next byte. */
-static inline void tflash_nvic_sleep(void) {
   __asm__ volatile("wfi" ::: "memory");
   for (uint32_t word = 0; word < TFLASH_NVIC_WORDS; word++) {
     *tflash_register(TFLASH_NVIC_CLEAR_PENDING + 4 * word) = UINT32_MAX;

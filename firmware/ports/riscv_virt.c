@@ -22,17 +22,22 @@ static volatile uint8_t *uart(uint32_t offset) {
   return (volatile uint8_t *)(uintptr_t)(UART + offset);
 }
 
-/* The UART's interrupt ends a sleep and is never taken: mstatus.MIE stays 0. */
 void tflash_chip_init(void) {
+  *uart(UART_INTERRUPTS) = INTERRUPT_DATA_READY;
+}
+
+/* Until the UART has an interrupt, which is never taken: mstatus.MIE stays 0. As nvic.h. */
+static void sleep(void) {
   *tflash_register(PLIC_UART_PRIORITY) = 1;
   *tflash_register(PLIC_ENABLE) = PLIC_UART;
   __asm__ volatile(
       ".option push\n .option arch, +zicsr\n"
-      " csrw mie, %0\n"
+      " csrw mie, %0\n wfi\n"
       ".option pop"
       :
-      : "r"(MIE_EXTERNAL));
-  *uart(UART_INTERRUPTS) = INTERRUPT_DATA_READY;
+      : "r"(MIE_EXTERNAL)
+      : "memory");
+  *tflash_register(PLIC_CLAIM) = *tflash_register(PLIC_CLAIM);
 }
 
 int tflash_chip_uart_ready(void) {
@@ -41,8 +46,7 @@ int tflash_chip_uart_ready(void) {
 
 uint8_t tflash_chip_uart_read(void) {
   while (!tflash_chip_uart_ready()) {
-    __asm__ volatile("wfi" ::: "memory");
-    *tflash_register(PLIC_CLAIM) = *tflash_register(PLIC_CLAIM);
+    sleep();
   }
   return *uart(0);
 }

@@ -21,7 +21,6 @@ void tflash_chip_init(void) {
   *tflash_register(USART_BAUD) = BAUD_115200;
   *tflash_register(USART_CONTROL) = CONTROL_ENABLE_RX_TX | CONTROL_RX_INTERRUPT;
   (void)*tflash_register(USART_DATA); /* wakes QEMU's receiver */
-  tflash_nvic_init();
   *tflash_register(TIMER_PRESCALER) = 39;
   *tflash_register(TIMER_RELOAD) = UINT32_MAX;
   *tflash_register(TIMER_CONTROL) = 1;
