@@ -18,6 +18,7 @@ import json
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -84,13 +85,35 @@ def flat(model: Any) -> Any:
     if len(inner.inputs) != 1:
         raise ModelError(f"the model has {len(inner.inputs)} inputs; a recipe's model has one.")
     first = inner.inputs[0]
-    image = tf_keras.Input(first.shape[1:], name="input", dtype="float32")
+    image = tf_keras.Input(first.shape[1:], batch_size=first.shape[0], name="input", dtype="float32")
     rebuild = _Rebuild()
     outputs = rebuild.call(inner, [image], None)
     made = tf_keras.Model(image, outputs[0] if len(outputs) == 1 else outputs, name=_plain_name(model.name))
     rebuild.copy_weights()
     _require_equal(model, made)
     return _checked(made)
+
+
+def sequence_batch(model: Any) -> int | None:
+    """The batch that a flat model was built for, if it may keep state, so that answers depend on the samples before.
+
+    A layer that keeps state says so (`stateful`), or is of the user's own class. None: any batch will do.
+    """
+    batch = model.inputs[0].shape[0]
+    own = (layer for layer in model.layers if layer.stateful or not type(layer).__module__.startswith("tf_keras."))
+    return None if batch is None or not any(own) else int(batch)
+
+
+@contextmanager
+def state_kept(model: Any) -> Iterator[None]:
+    """Let a flat model be as it was at the end: state, too, which running it changes."""
+    values = [(variable, variable.numpy()) for variable in model.non_trainable_variables]
+    try:
+        yield
+    finally:
+        for variable, value in values:
+            variable.assign(value)
+        model.reset_states()
 
 
 def is_keras_3(model: Any) -> bool:
@@ -100,7 +123,16 @@ def is_keras_3(model: Any) -> bool:
 
 def _checked(model: Any) -> Any:
     """Refuse what would go wrong later, and less clearly."""
+    import tf_keras
+
     for layer in model.layers:
+        recurrent = [part for part in layer._flatten_layers() if isinstance(part, tf_keras.layers.RNN)]
+        if any(not part.unroll and (part.stateful or type(part).__name__ != "LSTM") for part in recurrent):
+            raise ModelError(
+                f"layer {layer.name} is a {type(layer).__name__} with a loop: of those the converter crashes on "
+                "all but an LSTM that is not `stateful`.",
+                hint="an LSTM, or SimpleRNN(.., unroll=True).",
+            )
         if getattr(layer, "compute_dtype", "float32") not in ("float32", None):
             raise ModelError(
                 f"layer {layer.name} computes in {layer.compute_dtype}: mixed precision cannot be quantized.",

@@ -40,6 +40,8 @@ def _float(arguments: Mapping[str, Any], out: Path, progress: Progress) -> dict[
     model = _model(arguments["model"])
     classes = _require_fit(model, dataset, arguments["labels"])
     train = arguments["train"]
+    if train:
+        _require_no_state(model)
     history = _fit_in_phases(model, _needed(dataset.train, "train"), train, progress) if train else {}
     model.save_weights(str(out / FLOAT_WEIGHTS))
     report = {
@@ -65,6 +67,7 @@ def _ptq(arguments: Mapping[str, Any], out: Path, progress: Progress) -> dict[st
     report = sensitivity.analyse(model, representative, test.x, test.y)
     quantizers = _quantizers(arguments["quantize"], report)
     if quantizers:
+        _require_no_state(model)
         prepared = qat.prepare(model, representative, quantizers=quantizers)
         _converted(prepared, representative, out / "ptq.tflite", arguments["convert"])
     else:
@@ -80,6 +83,7 @@ def _qat(arguments: Mapping[str, Any], out: Path, progress: Progress) -> dict[st
     dataset = data.load(Path(arguments["data"]))
     train, test = _needed(dataset.train, "train"), _needed(dataset.test, "test")
     float_model = _float_model(arguments)
+    _require_no_state(float_model)
     classes = _require_fit(float_model, dataset, arguments["labels"])
     options = arguments["quantize"]
     ranking = json.loads((Path(arguments["ptq"]) / "ptq.json").read_text(encoding="utf-8"))
@@ -155,6 +159,17 @@ def _float_model(arguments: Mapping[str, Any]) -> Any:
     for layer in model.layers:
         layer.trainable = layer.name not in frozen
     return model
+
+
+def _require_no_state(model: Any) -> None:
+    batch = keras_models.sequence_batch(model)
+    if batch is not None:
+        raise ModelError(
+            f"the model was built for a batch of {batch} and may keep state from one sample to the next (a layer with "
+            "`stateful`, or a class of your own): it cannot be trained here, where samples are shuffled into batches.",
+            hint="train it without state and give the weights (`model: {factory: .., weights: ..}`), without `train`, "
+            "with `quantize: {method: ptq}` and no quantizers.",
+        )
 
 
 def _require_fit(model: Any, dataset: data.Dataset, labels: int) -> int:
@@ -351,7 +366,8 @@ def _ends_in_softmax(model: Any) -> bool:
 def _tested(model: Any, dataset: data.Dataset, classes: int) -> dict[str, Any]:
     """The answers to the test set, and their confusion matrix: rows are true classes, columns answers."""
     test = _needed(dataset.test, "test")
-    scores = model.predict(test.x, batch_size=_PREDICT_BATCH, verbose=0)
+    with keras_models.state_kept(model):
+        scores = model.predict(test.x, batch_size=keras_models.sequence_batch(model) or _PREDICT_BATCH, verbose=0)
     confusion = np.zeros((classes, classes), np.int64)
     answers = scores.argmax(axis=1)
     np.add.at(confusion, (test.y, answers), 1)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline import keras_models
 from pipeline.model import Array
 
 MAX_SAMPLES = 500
@@ -104,7 +105,8 @@ class _Network:
             if kind != "ReLU" and not isinstance(node.outputs, list):
                 open_units[id(node.outputs)] = unit
         outputs = [node.outputs for node in self.nodes if not isinstance(node.outputs, list)]
-        self.batch = max(1, int(_BATCH_BYTES / sum(4.0 * np.prod(output.shape[1:]) for output in outputs)))
+        fitting = int(_BATCH_BYTES / sum(4.0 * np.prod(output.shape[1:]) for output in outputs))
+        self.batch = keras_models.sequence_batch(self.model) or max(1, fitting)
 
     @staticmethod
     def _unit(node: Any, kind: str) -> _Unit:
@@ -135,8 +137,9 @@ class _Network:
     def observe(self, x: Array, see: Callable[[_Unit, Any], None]) -> None:
         """Show the outputs of every unit, a batch at a time."""
         by_node = {id(unit.node): unit for unit in self.units}
-        for first in range(0, len(x), self.batch):
-            self._pass(x[first : first + self.batch], {}, lambda node, made: see(by_node[node], made), by_node)
+        with keras_models.state_kept(self.model):
+            for first in range(0, len(x), self.batch):
+                self._pass(x[first : first + self.batch], {}, lambda node, made: see(by_node[node], made), by_node)
 
     def calibrate(self, x: Array) -> None:
         """Learn every output's range."""
@@ -195,8 +198,12 @@ def analyse(model: Any, representative: Array, x: Array, classes: Array) -> dict
     macs = sum(unit.macs for unit in network.units)
     passes = 4 * len(network.units) + 2
     affordable = int(BUDGET_MACS / (passes * max(macs, 1.0)))
+    reason = ""
     if affordable < MIN_SAMPLES:
         reason = f"{len(network.units)} layers with {macs:,.0f} MACs take too long to be quantized one by one"
+    if keras_models.sequence_batch(model) is not None:
+        reason = "the model may keep state, and takes one sample after another"
+    if reason:
         return {"samples": 0, "float_correct": 0, "int8_correct": 0, "sqnr_db": None, "reason": reason, "layers": []}
     x, classes = x[: min(MAX_SAMPLES, affordable)], classes[: min(MAX_SAMPLES, affordable)]
     network.calibrate(representative[: len(x)])

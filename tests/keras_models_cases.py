@@ -72,6 +72,11 @@ def shared(k: Any) -> Any:
     return k.Model(image, k.layers.Dense(2)(k.layers.Flatten()(twice(twice(image)))))
 
 
+def recurrent(k: Any, **layer: Any) -> Any:
+    image = k.Input((8, 8), batch_size=1)
+    return k.Model(image, k.layers.Dense(2)(k.layers.LSTM(3, name="lstm", **layer)(image)))
+
+
 class Squeeze(keras.layers.Layer):  # type: ignore[misc]
     def call(self, x: Any) -> Any:
         return tf.reduce_mean(x, axis=[1, 2])
@@ -157,7 +162,9 @@ def main(folder: Path) -> None:
     tf_keras.mixed_precision.set_global_policy("mixed_bfloat16")
     mixed = base(tf_keras)
     tf_keras.mixed_precision.set_global_policy(policy)
+    results["fixed batch"] = list(keras_models.flat(recurrent(keras)).inputs[0].shape)
     models = {
+        "state in a loop": recurrent(tf_keras, stateful=True),
         "mixed precision of tf_keras": mixed,
         "lambda": of_keras_3(keras.layers.Lambda(lambda x: x * 2)),
         "own class": of_keras_3(Squeeze()),

@@ -19,8 +19,9 @@ import numpy as np
 import tf_keras
 from tf_keras import layers
 
-from pipeline import data, quantize, tflite
+from pipeline import data, golden, quantize, tflite
 from pipeline.errors import TensorflashError
+from pipeline.vectors import Vectors
 
 SHAPE = (6, 6, 1)
 RANDOM = np.random.default_rng(1)
@@ -52,6 +53,29 @@ def build():
     image = keras.Input((6, 6, 1))
     x = layers.Flatten()(base(image, training=False))
     return keras.Model(image, layers.Dense(2, activation="softmax", name="head")(x))
+"""
+
+
+# Two frames, the last one and this.
+STATE = """
+import tensorflow as tf
+import tf_keras
+from tf_keras import layers
+
+class WithLast(layers.Layer):
+    def build(self, shape):
+        self.last = self.add_weight(name="last", shape=(1, 6, 6, 1), initializer="zeros", trainable=False)
+
+    def call(self, frame):
+        both = tf.concat([self.last, frame], axis=-1)
+        self.last.assign(both[..., 1:])
+        return both
+
+def build():
+    tf_keras.utils.set_random_seed(5)
+    image = tf_keras.Input((6, 6, 1), batch_size=1)
+    x = layers.Flatten()(layers.Conv2D(4, 3, name="conv")(WithLast(name="with_last")(image)))
+    return tf_keras.Model(image, layers.Dense(2, activation="softmax", name="scores")(x))
 """
 
 
@@ -230,6 +254,17 @@ def main(folder: Path) -> None:
     cases.run("qat", "no ranking", model, whole, float=str(trained), quantize=options(**worst))
     apart = {"early_stopping": {**stopping, "held_out": 0.001}}
     cases.run("qat", "nothing held out", model, whole, **more, quantize=options(**apart))
+
+    model_with_state = cases.source(STATE)
+    with_state = cases.run("float", "with state", model_with_state, whole)
+    file = cases.run("ptq", "with state, ptq", model_with_state, whole, float=str(with_state)) / "ptq.tflite"
+    cases.run("float", "with state, trained", model_with_state, whole, train=train)
+    cases.run("qat", "with state, qat", model_with_state, whole, float=str(with_state))
+    answers = quantize._model({"keras": None, **model_with_state, "weights": None})
+    cases.results["with state"]["one by one"] = [int(np.argmax(answers(x[None]))) for x in whole.test.x]
+    int8 = tflite.quantized_model(tflite.read(file))
+    scores = golden.compute(int8, Vectors((data.quantized(whole.test.x, int8.inputs[0]),), "test"), ()).outputs[0]
+    cases.results["with state, ptq"]["answers"] = scores.reshape(len(scores), -1).argmax(axis=1).tolist()
 
     original = quantize._model({"keras": None, **model, "weights": None})
     original.save(str(folder / "m.h5"))

@@ -61,6 +61,10 @@ def test_a_regularizer_comes_along(results: dict[str, Any], case: str) -> None:
     assert results[case]["regularizers"] == ["scores"]
 
 
+def test_a_batch_that_the_model_fixes_stays_for_a_recurrent_layer_needs_it(results: dict[str, Any]) -> None:
+    assert results["fixed batch"] == [1, 8, 8]
+
+
 def test_a_layer_that_is_called_twice_stays_one_layer(results: dict[str, Any]) -> None:
     assert results["keras 3 shared"]["layers"][1:] == ["twice", "flatten_1", "dense_1"]
 
@@ -91,6 +95,7 @@ REFUSED = {
     "mixed precision of tf_keras": "layer conv computes in bfloat16: mixed precision cannot be quantized",
     "NaN": "layer conv: 1 of 36 values of conv/kernel:0 are NaN or infinite",
     "no input": "has no graph of layers that could be followed",
+    "state in a loop": "layer lstm is a LSTM with a loop: of those the converter crashes on all but an LSTM",
     "weights only": "only.weights.h5: holds weights, but no model",
 }
 

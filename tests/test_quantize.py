@@ -136,7 +136,18 @@ def test_calibration_has_the_quantizers_of_the_recipe_too(results: dict[str, Any
     assert results["ptq with 4 bits"]["int4"] == 2  # of the convolution and of the dense layer
 
 
+def test_a_model_with_state_is_tested_and_calibrated_one_sample_after_another(results: dict[str, Any]) -> None:
+    float_, ptq = results["with state"], results["with state, ptq"]
+    assert float_["float"]["answers"] == float_["one by one"]
+    same = sum(a == b for a, b in zip(ptq["answers"], float_["one by one"], strict=True))
+    assert same >= 19, "of 20: state begins where it began in training"
+    assert ptq["ptq"]["reason"] == "the model may keep state, and takes one sample after another"
+    assert {layer["layer"] for layer in ptq["ranges"]} == {"with_last", "conv", "scores"}
+
+
 MISTAKES = {
+    "with state, trained": ("ModelError", "the model was built for a batch of 1 and may keep state from one sample to"),
+    "with state, qat": ("ModelError", "the model was built for a batch of 1 and may keep state from one sample to"),
     "phases: no such layer": (
         "RecipeError",
         "train.phases[1]: 'heads' is the name or class of no layer; there are stem",
