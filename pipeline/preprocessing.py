@@ -22,7 +22,7 @@ from pipeline.rendering import render
 
 MAX_TABLES = 4  # of 256 bytes each: beyond that the formula is smaller
 _RAW_TYPES = {"uint8": "TFLASH_PREPROCESS_U8", "int16": "TFLASH_PREPROCESS_S16", "float32": "TFLASH_PREPROCESS_F32"}
-_OUTPUT_TYPES = {"int8": "TFLASH_PREPROCESS_S8", "uint8": "TFLASH_PREPROCESS_U8", "float32": "TFLASH_PREPROCESS_F32"}
+_OUTPUT_TYPES = {"int8": "TFLASH_PREPROCESS_S8"} | _RAW_TYPES
 
 
 def attach(export: Export, contract: Contract | None, labels: Sequence[str]) -> Export:
@@ -97,7 +97,7 @@ def _preprocess(contract: Contract, spec: TensorSpec) -> dict[str, object]:
         "channel_stride": 1 if last else places,
     }
     rows, which = np.zeros((0, 256), np.uint8), np.zeros(channels, np.int64)
-    if contract.raw == "uint8" and quantized:
+    if contract.raw == "uint8" and spec.dtype in ("int8", "uint8"):
         rows, which = np.unique(tables(contract, spec), axis=0, return_inverse=True)
         which = np.resize(which.reshape(-1), channels)
     by_table = 0 < len(rows) <= MAX_TABLES

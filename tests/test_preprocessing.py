@@ -95,6 +95,7 @@ def benches() -> list[Bench]:
               scale=1 / 255, zero_point=-128),
         Bench("bytes_by_channel", thirds, image, bytes_in_every_channel(image[1:]), scale=0.0186, zero_point=-14),
         Bench("bytes_to_uint8", thirds, image, bytes_in_every_channel(image[1:]), "uint8", 0.0186, 114),
+        Bench("bytes_to_int16", thirds, image, bytes_in_every_channel(image[1:]), "int16", 7e-5),
         Bench("bytes_to_float", thirds, image, bytes_in_every_channel(image[1:]), "float32"),
         Bench("bytes_first", replace(thirds, layout="channels_first"), image,
               bytes_in_every_channel(image[1:], first=True), scale=0.0186, zero_point=-14),
@@ -106,7 +107,7 @@ def benches() -> list[Bench]:
               scale=1 / 100, zero_point=1),
         Bench("sound_float", sound, (1, 8192), np.arange(-32768, 32768).astype(np.int16).reshape(8, 8192), "float32"),
     ]  # fmt: skip
-    for dtype, zero_point in (("int8", -7), ("uint8", 200)):
+    for dtype, zero_point in (("int8", -7), ("uint8", 200), ("int16", 0)):
         raw = reals(0.043, zero_point, sensors, 3)
         made.append(Bench(f"sensors_{dtype}", sensors, (1, *raw.shape[1:]), raw, dtype, 0.043, zero_point))
     return made
@@ -145,11 +146,13 @@ const struct tflash_model {export.symbol} = {{
     table = ", ".join(f"&{symbol}" for symbol in symbols)
     files["batch.h"] = (
         f'#include "model.h"\n#define GUARD_BYTES {GUARD_BYTES}\n{externs}'
-        f"extern const struct tflash_model *const batch[];\nextern const uint32_t batch_size;\n"
+        "extern const struct tflash_model *const batch[];\nextern const uint32_t batch_size;\n"
+        "extern const uint8_t guard_bytes[];\n"
     ).encode()
     files["batch.c"] = (
         f'#include "batch.h"\nconst struct tflash_model *const batch[] = {{{table}}};\n'
         f"const uint32_t batch_size = {len(symbols)};\n"
+        f"const uint8_t guard_bytes[] = {{{', '.join([str(GUARD_BYTES)] * len(symbols))}}};\n"
     ).encode()
     return files
 

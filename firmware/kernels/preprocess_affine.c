@@ -2,7 +2,7 @@
  *   real = raw[place * place_stride + channel * channel_stride] * scale[channel] + offset[channel]
  *   output[place][channel] = clamp(round(real / input_scale) + zero_point), round to nearest with ties away from zero
  *   raw     channels last: strides channels and 1; channels first: 1 and places; uint8, int16 or float32
- *   output  [places][channels] int8 or uint8; float32: real as it is
+ *   output  [places][channels] int8, uint8 or int16; float32: real as it is
  *   scale, offset  [channels] float32
  * Bit-exact with: the host's preprocessing (pipeline/contract.py, pipeline/data.py), whose float32 operations are each
  * rounded. What is beyond the codes' range saturates, infinity included; what is not a number becomes the zero point.
@@ -45,6 +45,9 @@ void tflash_preprocess_affine(const struct tflash_preprocess_affine_params *p, c
           break;
         case TFLASH_PREPROCESS_U8:
           ((uint8_t *)output)[i] = (uint8_t)quantize(p, real, 0, UINT8_MAX);
+          break;
+        case TFLASH_PREPROCESS_S16:
+          ((int16_t *)output)[i] = (int16_t)quantize(p, real, INT16_MIN, INT16_MAX);
           break;
         default:
           ((float *)output)[i] = real;

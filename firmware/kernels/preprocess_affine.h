@@ -21,10 +21,10 @@ struct tflash_preprocess_affine_params {
   int32_t place_stride; /* of raw, elements */
   int32_t channel_stride;
   int32_t raw_type; /* enum tflash_preprocess_type: U8, S16 or F32 */
-  int32_t output_type; /* S8, U8 or F32 */
+  int32_t output_type; /* any of them */
   const float *scale; /* [channels] */
   const float *offset; /* [channels] */
-  float input_scale; /* of the model's input; S8 and U8 only */
+  float input_scale; /* of the model's input, if it is quantized */
   int32_t zero_point;
 };
 
