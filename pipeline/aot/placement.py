@@ -65,14 +65,15 @@ def place(
 
     The best of several greedy orders, each of which places its blocks one after another at the lowest offset that is
     free during their whole lifetime. Where that is above the lower bound, a search goes on from the best order: it
-    exchanges two blocks at a time, keeps what is no worse, and ends at the bound or after a fixed amount of work.
+    exchanges two blocks at a time, keeps what is no worse, and ends at the bound or after a fixed amount of work. With
+    guards there is no search: nobody asks how small such an arena is.
     """
     layout = _Layout(blocks, aligned(guard_bytes), overlaps or {})
     orders = [sorted(range(len(blocks)), key=lambda i: (order(blocks[i]), i)) for order in _ORDERS]
     size, best = min((layout.size(layout.first_fit(order)), order) for order in orders)
-    bound = lower_bound(blocks, overlaps) + (2 * layout.guard if blocks else 0)
+    bound = lower_bound(blocks, overlaps)
     chance = random.Random(0)  # noqa: S311 - the same search every time
-    for _ in range(_SEARCH_WORK // (len(blocks) ** 2 + 1) if search else 0):
+    for _ in range(_SEARCH_WORK // (len(blocks) ** 2 + 1) if search and not guard_bytes else 0):
         if size <= bound or len(blocks) < 2:
             break
         order = list(best)
