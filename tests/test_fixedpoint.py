@@ -21,7 +21,9 @@ from pipeline.fixedpoint import (
     high_product,
     quantize_multiplier,
     requantize,
+    requantize_wide,
     rounding_shift,
+    upper_half,
 )
 
 INT32 = st.integers(INT32_MIN, INT32_MAX)
@@ -99,6 +101,23 @@ def test_requantization_refuses_what_a_left_shift_pushes_out() -> None:
         requantize(1 << 20, quantize_multiplier(1024.0))
 
 
+@given(st.integers(-(1 << 47), 1 << 47), st.integers(1 << 30, INT32_MAX), st.integers(-31, 7))
+@example(1, 1 << 30, 0)  # a tie
+@example(-1, 1 << 30, 0)
+@example(1 << 47, INT32_MAX, 7)
+def test_wide_requantization_rounds_once_with_16_bits_of_the_multiplier(value: int, mantissa: int, shift: int) -> None:
+    half = min(half_upward(Fraction(mantissa, 1 << 16)), (1 << 15) - 1)
+    assert upper_half(mantissa) == half
+    expected = half_upward(value * half * Fraction(2) ** (shift - 15))
+    assert requantize_wide(value, Multiplier(mantissa, shift)) == expected
+
+
+@pytest.mark.parametrize(("value", "shift"), [((1 << 47) + 1, 0), (-(1 << 47) - 1, 0), (1, 8)])
+def test_wide_requantization_refuses_what_tflite_leaves_undefined(value: int, shift: int) -> None:
+    with pytest.raises(ValueError, match="are the most"):
+        requantize_wide(value, Multiplier(1 << 30, shift))
+
+
 @pytest.mark.parametrize(
     ("activation", "scale", "zero_point", "expected"),
     [
@@ -134,6 +153,7 @@ def c_twin(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
         "int32_t product(int32_t a, int32_t b) { return tflash_high_product(a, b); }\n"
         "int32_t shifted(int32_t v, int32_t n) { return tflash_rounding_shift(v, n); }\n"
         "int32_t whole(int32_t v, int32_t m, int32_t n) { return tflash_requantize(v, m, n); }\n"
+        "int32_t wide(int64_t v, int32_t m, int32_t n) { return tflash_requantize_wide(v, m, n); }\n"
     )
     command = ["gcc", "-std=c11", "-O2", "-shared", "-fPIC", f"-I{KERNELS}", str(folder / "twin.c")]
     subprocess.run([*command, "-o", str(folder / "twin.so")], check=True, timeout=60)
@@ -152,3 +172,10 @@ def test_c_and_python_agree(c_twin: ctypes.CDLL, a: int, b: int, exponent: int) 
     left = min(exponent, 30)
     small = a >> left if a >= 0 else -(-a >> left)
     assert c_twin.whole(small, abs(b) & INT32_MAX, left) == requantize(small, Multiplier(abs(b) & INT32_MAX, left))
+
+
+@given(st.integers(-(1 << 47), 1 << 47), st.integers(1 << 30, INT32_MAX), st.integers(-31, 7))
+@example(-1, 1 << 30, 0)
+def test_c_and_python_agree_on_wide_values(c_twin: ctypes.CDLL, value: int, mantissa: int, shift: int) -> None:
+    expected = ctypes.c_int32(requantize_wide(value, Multiplier(mantissa, shift)))  # GCC wraps what does not fit
+    assert c_twin.wide(ctypes.c_int64(value), upper_half(mantissa), shift) == expected.value

@@ -36,7 +36,7 @@ def test_a_sound_pool_is_lowered_to_its_kernel(op: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"source": {"dtype": "int16"}}, "input 0 (t0) is int16"),
+        ({"source": {"dtype": "uint8"}}, "input 0 (t0) is uint8"),
         ({"output": {"scale": 0.2}}, "input quantized with (0.1, 3) and output with (0.2, 3)"),
         ({"output": {"zero_point": 4}}, "and output with (0.1, 4)"),
         ({"output": {"shape": (1, 2, 3, 4)}}, "3 channels go in and 4 come out"),

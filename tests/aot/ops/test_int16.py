@@ -1,0 +1,129 @@
+"""What the lowerings make of int16 codes, and what they refuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.aot.lower import lower
+from pipeline.aot.steps import Core, Step
+from pipeline.errors import UnsupportedError
+from tests.tflite_builder import TfliteBuilder
+
+WIDE = {"dtype": "int16", "scale": 1e-4}
+
+
+def fully_connected(
+    bias: Any = 0, weights: int = 1, outputs: dict[str, Any] | None = None, weight_type: str = "int8", depth: int = 4
+) -> Step:
+    """Of one output; bias: a scalar of its type, or None for none."""
+    model = TfliteBuilder()
+    operands = [
+        model.input((1, depth), **WIDE),
+        model.constant(np.full((1, depth), weights, np.int8), scale=0.1, dtype=weight_type),
+    ]
+    if bias is not None:
+        operands.append(model.constant(np.array([bias]), scale=1e-5))
+    model.op("FULLY_CONNECTED", operands, [model.output((1, 1), **WIDE | (outputs or {}))])
+    return lower(model.graph(), Core(frozenset({"dsp"})))[0]
+
+
+def depthwise(taps: int, weights: int, bias: Any = None) -> Step:
+    """Of one channel and as many taps in a row."""
+    model = TfliteBuilder()
+    operands = [model.input((1, 1, taps, 1), **WIDE)]
+    operands.append(model.constant(np.full((1, 1, taps, 1), weights, np.int8), scale=0.1))
+    if bias is not None:
+        operands.append(model.constant(np.array([bias]), scale=1e-5))
+    options = {"padding": "VALID", "stride_h": 1, "stride_w": 1, "depth_multiplier": 1}
+    model.op("DEPTHWISE_CONV_2D", operands, [model.output((1, 1, 1, 1), **WIDE)], **options)
+    return lower(model.graph())[0]
+
+
+def unary(op: str, scale: float = 1e-4, output_scale: float = 1 / 32768, **options: Any) -> Step:
+    model = TfliteBuilder()
+    x = model.input((2, 3), dtype="int16", scale=scale)
+    model.op(op, [x], [model.output((2, 3), dtype="int16", scale=output_scale)], **options)
+    return lower(model.graph())[0]
+
+
+def test_a_bias_of_int64_is_rounded_once_and_one_of_int32_twice() -> None:
+    once, twice = fully_connected(np.int64(5)), fully_connected(np.int32(5))
+    assert once.kernel == twice.kernel == "fully_connected_s16"
+    assert (once.params["rounds_twice"], twice.params["rounds_twice"]) == (0, 1)
+    halves, wholes = ({c.role: c.data for c in step.constants}["multipliers"] for step in (once, twice))
+    assert (halves, wholes) == (wholes + (1 << 15) >> 16, wholes)
+    assert all(c.data.dtype == np.int64 for step in (once, twice) for c in step.constants if c.role == "bias")
+
+
+def test_sums_that_leave_int32_are_refused_only_with_a_bias_of_int32() -> None:
+    coarse = {"scale": 1.0}
+    assert fully_connected(np.int64(0), 127, coarse, depth=600).params["rounds_twice"] == 0
+    assert fully_connected(np.int64(1 << 46), 127, coarse).params["rounds_twice"] == 0
+    with pytest.raises(UnsupportedError, match="the accumulator of channel 0 can reach 2,496,921,600"):
+        fully_connected(np.int32(0), 127, coarse, depth=600)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"outputs": {"zero_point": 3}}, r"t3 is int16 with zero point 3; TFLite's int16 has 0"),
+        ({"outputs": {"dtype": "int8"}}, r"output 0 \(t3\) is int8; the aot kernel works on int16"),
+        ({"bias": np.float32(0)}, "is float32; the aot kernel takes int64 or int32"),
+        ({"weight_type": "int4"}, "are int4; the aot kernel takes int8"),
+        ({"bias": np.int64(1 << 47)}, r"channel 0 can reach 140737488486400 shifted left by -3; \+-2\*\*47 and 7"),
+        ({"outputs": {"scale": 1e-8}}, "shifted left by 10"),
+        ({"bias": np.int64(1 << 44)}, "the requantized value of channel 0 can reach 1,759,"),
+    ],
+)
+def test_what_fully_connected_cannot_do_is_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UnsupportedError, match=message):
+        fully_connected(**{"bias": np.int64(0), **arguments})
+
+
+def test_depthwise_sums_are_int32_and_its_bias_is_int64() -> None:
+    step = depthwise(511, -128, np.int64(1 << 40) >> 10)
+    assert step.kernel == "depthwise_conv_2d_s16"
+    with pytest.raises(UnsupportedError, match="the sums can reach 2,147,483,648; an int32 holds"):
+        depthwise(512, -128)
+    with pytest.raises(UnsupportedError, match="is int32; the aot kernel takes int64"):
+        depthwise(3, 1, np.int32(5))
+
+
+@pytest.mark.parametrize(
+    ("op", "arguments", "message"),
+    [
+        ("SOFTMAX", {"output_scale": 1 / 32700, "beta": 1.0}, "1/32768 is needed, by TFLM as well"),
+        ("SOFTMAX", {"scale": 10.0, "beta": 1.0}, "shifted left, can reach"),
+        ("LOGISTIC", {"output_scale": 1 / 65536}, "1/32768 is needed, by TFLM as well"),
+        ("TANH", {"output_scale": 1 / 256}, "1/32768 is needed, by TFLM as well"),
+        ("LOGISTIC", {"scale": 2.7}, "an input scale of 2.7; at most 8/3"),
+        ("RELU", {"scale": 2.5}, "shifted left, can reach"),
+        ("HARD_SWISH", {}, "is int16; the aot kernel works on int8"),
+        ("ABS", {}, "is int16; the aot kernel works on int8"),
+    ],
+)
+def test_what_functions_of_one_code_cannot_do_is_refused(op: str, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UnsupportedError, match=message):
+        unary(op, **arguments)
+
+
+def test_near_powers_of_two_sigmoids_have_tflms_other_formula() -> None:
+    shifts = [unary("LOGISTIC", scale).params["shift"] for scale in (2.0**-12, 2.0**-12 * 1.0006, 2.0**-11)]
+    assert [shift == 0 for shift in shifts] == [True, True, False]
+    assert unary("TANH", 2.0**-11).params["multiplier"] == 6
+
+
+def test_the_largest_window_that_is_averaged() -> None:
+    def pool(height: int) -> Step:
+        model = TfliteBuilder()
+        x, y = model.input((1, height, 255, 1), **WIDE), model.output((1, 1, 1, 1), **WIDE)
+        sizes = {"filter_height": height, "filter_width": 255, "stride_h": 1, "stride_w": 1, "padding": "VALID"}
+        model.op("AVERAGE_POOL_2D", [x], [y], **sizes)
+        return lower(model.graph())[0]
+
+    assert pool(257).kernel == "average_pool_2d_s16"
+    with pytest.raises(UnsupportedError, match="sums of up to 65,535 fit an int32"):
+        pool(258)
