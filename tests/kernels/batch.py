@@ -184,13 +184,13 @@ def build(files: Mapping[str, bytes], target: Target, folder: Path) -> Path:
 
 
 def _units(files: Mapping[str, bytes], folder: Path) -> list[str]:
-    """The files to compile. Many models share a unit, for starting the compiler is most of the work."""
+    """The files to compile. Many models share a unit, which is not optimized, for they are most of the work."""
     models = [path for path in sorted(files) if f"{path.removesuffix('.c')}_constants.c" in files]
     units = []
     for first in range(0, len(models), MODELS_IN_A_UNIT):
         units.append(f"unit_{first}.c")
         texts = [_renamed(path, files) for path in models[first : first + MODELS_IN_A_UNIT]]
-        (folder / units[-1]).write_text("\n".join(texts))
+        (folder / units[-1]).write_text("\n".join(['#pragma GCC optimize("O0")', *texts]))
     others = (path for path in sorted(files) if path.endswith(".c") and not path.endswith("_constants.c"))
     return units + [path for path in others if path not in models]
 
