@@ -12,7 +12,7 @@
 
 #include <stddef.h>
 
-#include "mve.h"
+#include "mve_rows.h"
 
 static int32_t limited(int32_t value, int32_t high) {
   return value < 0 ? 0 : (value > high ? high : value);
@@ -92,9 +92,6 @@ void tflash_conv_2d_s8_mve(const struct tflash_conv_2d_s8_mve_params *p, const i
     input += p->input_height * p->input_width * p->input_channels;
   }
   if (rows > 0) {
-    for (int32_t r = rows; r < 3; ++r) {
-      row[r] = row[rows - 1];
-    }
     tflash_mve_rows(&filters, row, rows, output);
   }
 }

@@ -8,7 +8,7 @@
  * Scratch: none. Input and output must not overlap. */
 #include "fully_connected_s8_mve.h"
 
-#include "mve.h"
+#include "mve_rows.h"
 
 void tflash_fully_connected_s8_mve(const struct tflash_fully_connected_s8_mve_params *p, const int8_t *input,
                                    int8_t *output) {
