@@ -17,7 +17,7 @@ from tests.tflite_builder import TfliteBuilder
 
 DSP = Core(frozenset({"dsp"}))
 TARGETS = [
-    pytest.param(HOST, id="host"),
+    pytest.param(HOST, id="host", marks=pytest.mark.slow),
     pytest.param(replace(HOST, name="host-dsp", core=DSP), id="host-dsp"),
     pytest.param(replace(CORTEX_M4, core=DSP), id="cortex-m4", marks=[pytest.mark.emulated, pytest.mark.slow]),
     pytest.param(

@@ -20,7 +20,7 @@ BOARD = Path(__file__).parents[1] / "boards" / "qemu_two_rams.toml"
 @pytest.mark.golden
 def test_networks_in_two_arenas_give_the_bytes_of_tflm(tmp_path: Path) -> None:
     core = Core(fast_ram_bytes=256)
-    cases = [network_case(number) for number in range(case_count(8, 200))]
+    cases = [network_case(number) for number in range(case_count(4, 200))]
     arenas = [export(case.graph(), core).arenas for case in cases]
     assert any(found["ram"] and found["fast_ram"] for found in arenas)
     assert all(found["fast_ram"] <= 256 for found in arenas)
