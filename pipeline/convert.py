@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import tflite
+from pipeline import lifetime, tflite
 from pipeline.audit import require_int8
 from pipeline.errors import DataError, ModelError
 from pipeline.model import Array
@@ -42,15 +42,17 @@ def to_int8(
         for sample in representative:
             yield [sample[np.newaxis].astype(np.float32)]
 
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = samples
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = converter.inference_output_type = tf.as_dtype(io)
-    converter._experimental_disable_per_channel_quantization_for_dense_layers = not per_channel_dense
-    converter._experimental_variable_quantization = True  # else a layer's state stays float
     try:
-        content = converter.convert()
+        with lifetime.temporary_folder() as saved:
+            _save(model, saved)
+            converter = tf.lite.TFLiteConverter.from_saved_model(str(saved))
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.representative_dataset = samples
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.inference_input_type = converter.inference_output_type = tf.as_dtype(io)
+            converter._experimental_disable_per_channel_quantization_for_dense_layers = not per_channel_dense
+            converter._experimental_variable_quantization = True  # else a layer's state stays float
+            content = converter.convert()
     except OSError:
         raise
     except Exception as error:  # the converter raises whatever its parts do
@@ -58,7 +60,7 @@ def to_int8(
         raise ModelError(
             f"TensorFlow cannot convert the model to int8: {words}",
             hint="recurrent layers need a fixed batch: Input(.., batch_size=1)."
-            if "element_shape" in words
+            if "TensorListReserve" in str(error)
             else "replace the layer it names by one that TensorFlow Lite has an int8 op for.",
         ) from error
     path.write_bytes(content)
@@ -71,6 +73,27 @@ def to_int8(
         raise type(error)(f"the converter's result is not int8{ops}: {error.message}", hint=_LEFT_FLOAT) from error
     _require_asked(graph, io, per_channel_dense)
     return graph
+
+
+def _save(model: Any, folder: Path) -> None:
+    """A SavedModel of the one function that is converted. Keras saves several of every layer, for which most of the
+    time of a conversion would go: half of it for a convolutional network, nine tenths for a recurrent one.
+    """
+    import tensorflow as tf
+
+    def serve(*inputs: Any) -> dict[str, Any]:
+        return dict(zip(model.output_names, tf.nest.flatten(model(list(inputs), training=False)), strict=True))
+
+    named = zip(model.inputs, model.input_names, strict=True)
+    signature = [tf.TensorSpec(tensor.shape, tensor.dtype, name) for tensor, name in named]
+    module = tf.Module()
+    module.parts = list(model.variables)
+    tf.saved_model.save(
+        module,
+        str(folder),
+        signatures=tf.function(serve, input_signature=signature).get_concrete_function(),
+        options=tf.saved_model.SaveOptions(save_debug_info=True),  # by it an error of the converter names the layer
+    )
 
 
 def _require_asked(graph: tflite.Graph, io: str, per_channel_dense: bool) -> None:
