@@ -16,8 +16,10 @@
  * are written, and each channel has its own bytes modulo the number of channels.
  *
  * In a plane the positions of a line are neighbours, so that SMLAD takes two taps at once. With a 3 x 3 filter two
- * outputs share their loads: 36 instructions, 18 products. On a Cortex-M4 the loads are of one cycle in a row of them
- * and of two else, all words aligned; the loops are 150 and 110 bytes. On a Cortex-M7 loads pair with SMLAD. */
+ * outputs share their loads: 36 instructions, 18 products. On a Cortex-M4 an LDRD takes three cycles and an LDR two, all
+ * words aligned: about 50 cycles; the loops are 150 and 110 bytes. On a Cortex-M7 loads pair with SMLAD. A filter and its
+ * constants come from flash once a channel. Two positions of two channels take 10 instructions to their planes, where
+ * words are unaligned, and take a cycle more, if the padding is odd. */
 #include "depthwise_conv_2d_s8_dsp.h"
 
 #include "dsp.h"
