@@ -39,7 +39,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is slow, and what passed before on these very files."""
+    """Leave out what is slow, and what passed before on these very files; files that take long come first.
+
+    Each core that is free takes the next file, so what begins last is short: first what trains, then what builds.
+    """
     passed = _passed_before(config)
     kept, left_out = [], []
     for item in items:
@@ -48,6 +51,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
+    weights: dict[Path, int] = {}
+    for item in items:
+        weight = 2 * ("train" in item.keywords) + ("emulated" in item.keywords)
+        weights[item.path] = max(weight, weights.get(item.path, 0))
+    items.sort(key=lambda item: -weights[item.path])
 
 
 # scripts/test --full names a file, of these very sources, to which each passed test is added as soon as it has passed.
