@@ -99,16 +99,26 @@ class Network:
         return index
 
     def convolution(self) -> None:
-        x, shape, scale, _ = self.pick(4)
+        x, shape, scale, _ = self.image()
         channels, taps = self.draw.integer(1, 8), (self.draw.integer(1, 3), self.draw.integer(1, 3))
         made = self.weighted((channels, *taps, shape[3]), 0, scale)
         self.window("CONV_2D", x, shape, made, 0)
 
     def depthwise(self) -> None:
-        x, shape, scale, _ = self.pick(4)
+        x, shape, scale, _ = self.image()
         taps, multiplier = (self.draw.integer(1, 3), self.draw.integer(1, 3)), self.draw.choice((1, 1, 1, 2))
-        made = self.weighted((1, *taps, shape[3] * multiplier), 3, scale, narrow_sums=False)
+        made = self.weighted((1, *taps, shape[3] * multiplier), 3, scale)
         self.window("DEPTHWISE_CONV_2D", x, shape, made, 3, depth_multiplier=multiplier)
+
+    def image(self) -> tuple[int, Shape, float, int]:
+        """What a convolution reads: now and then with zeros around it, as from a layer of its own."""
+        x, (batch, height, width, depth), scale, zero = picked = self.pick(4)
+        if self.draw.chance(0.8):
+            return picked
+        pairs = [[0, 0], *([self.draw.integer(0, 1), self.draw.integer(0, 1)] for _ in range(2)), [0, 0]]
+        to = (batch, height + sum(pairs[1]), width + sum(pairs[2]), depth)
+        self.model.op("PAD", [x, self.model.constant(np.array(pairs, np.int32))], [self.made(to, scale, zero)])
+        return self.tensors[-1]
 
     def weighted(
         self, weights: Shape, axis: int, input_scale: float, int4_scales: int | None = None, narrow_sums: bool = True
