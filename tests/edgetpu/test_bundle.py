@@ -349,6 +349,20 @@ def test_a_bundle_without_a_contract_does_not_guess_what_raw_values_are(plain: B
     assert "the recipe did not say what raw input is" in done.stderr
 
 
+def test_raw_samples_are_classified_as_their_codes_are(tmp_path: Path) -> None:
+    stated = contract.Contract("uint8", (0.125,), (-4.0,))
+    made = bundle.write(quantized(tmp_path), CORAL, (), LABELS, tmp_path / "bundle", contract=stated)
+    raw = np.random.default_rng(1).integers(0, 256, (5, 4)).astype(np.uint8)
+    codes = data.quantized(stated.real(raw), made.inputs[0])
+    told = []
+    for arrays in ({"raw": raw}, {"input_0": codes.reshape(5, 1, 4)}, {"raw": raw.astype(np.int16)}):
+        np.savez(tmp_path / "in.npz", **arrays)
+        told.append(runner(made, "classify", "--device", "cpu", str(tmp_path / "in.npz")))
+    assert told[0].returncode == 0, told[0].stderr
+    assert told[0].stdout == told[1].stdout and len(set(told[0].stdout.splitlines())) == 5
+    assert told[2].returncode == 1 and "raw input is int16; uint8 is needed" in told[2].stderr
+
+
 def test_info_and_classify_are_for_people(compiled: Bundle, tmp_path: Path) -> None:
     told = runner(compiled, "info", EDGETPU_LIBRARY="libedgetpu-absent.so.1")
     assert told.returncode == 0
