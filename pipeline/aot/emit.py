@@ -404,9 +404,173 @@ const struct tflash_model {self.symbol} = {{
 
     def plan_table(self) -> str:
         ops = [step.op.index for step in self.plan.steps] or [0]
+        # Inputs are there before the first step, outputs after the last.
+        at = [ops[0], *ops, ops[-1]]
         rows = "\n".join(
-            f" * {slot.offset:>8} {slot.bytes:>8}  {ops[max(slot.first, 0)]:>4}..{ops[min(slot.last, len(ops) - 1)]:<4}"
-            f" {tensor_text(slot.name)}"
+            f" * {s.offset:>8} {s.bytes:>8}  {at[s.first + 1]:>4}..{at[s.last + 1]:<4} {tensor_text(s.name)}"
+            for s in sorted(self.plan.slots, key=lambda s: (s.first, s.offset))
+        )
+        slow_bytes = self.plan.arena_bytes - self.plan.fast_bytes
+        if self.plan.fast_bytes and offset >= slow_bytes:
+            return f"fast_arena + {offset - slow_bytes}"
+        return f"arena + {offset}"
+
+    def typed_pointer(self, index: int, qualifier: str) -> str:
+        if index in self.plan.constant:
+            return self.pointer(index)
+        return _cast(f"{qualifier}{c_type(self.graph.tensor(index))}", self.pointer(index))
+
+    def state_pointer(self, state: State) -> str:
+        offset, _ = self.plan.state[state.key]
+        return _cast(C_TYPES[str(state.initial.dtype)], self.place(offset))
+
+    def reset(self) -> list[str]:
+        """C statements that give all state its initial value."""
+        lines = []
+        for offset, state in self.plan.state.values():
+            content = state.initial.tobytes()
+            if content == content[:1] * len(content):
+                source = f"memset({self.place(offset)}, {content[0]}, {len(content)}u)"
+            else:
+                constant = self.constants.add(f"{c_name(state.name)}_initial", state.initial, is_weight=False)
+                source = f"memcpy({self.place(offset)}, {constant}, {len(content)}u)"
+            lines.append(f"  {source}; /* {tensor_text(state.name)} */\n")
+        return lines
+
+    # Files
+
+    def header(self) -> str:
+        upper, guard = self.name.upper(), f"{self.symbol.upper()}_H"
+        lines = [
+            self.banner(),
+            f"#ifndef {guard}",
+            f"#define {guard}",
+            "",
+            '#include "model.h"',
+            "",
+            "#ifdef __cplusplus",
+            'extern "C" {',
+            "#endif",
+            "",
+            f"#define {upper}_ARENA_BYTES {max(self.plan.arena_bytes, 1)}u",
+        ]
+        for kind, indices in (("INPUT", self.graph.inputs), ("OUTPUT", self.graph.outputs)):
+            for position, index in enumerate(indices):
+                lines += ["", *tensor_macros(f"{upper}_{kind}_{position}", self.graph.tensor(index))]
+        lines += [
+            "",
+            f"extern const struct tflash_model {self.symbol};",
+            "",
+            *(["/* Makes the model ready, and gives all state its initial value. */"] if self.plan.state else []),
+            f"int {self.name}_init(void);",
+            f"int {self.name}_invoke(void);",
+            f"void *{self.name}_input(uint8_t index);",
+            f"const void *{self.name}_output(uint8_t index);",
+            "",
+            "#ifdef __cplusplus",
+            "}",
+            "#endif",
+            "",
+            f"#endif /* {guard} */",
+            "",
+        ]
+        return "\n".join(lines)
+
+    def code(self, kernels: Sequence[str], inputs: Sequence[str], outputs: Sequence[str], reset: Sequence[str]) -> str:
+        upper = self.name.upper()
+        kernel_includes = "".join(f'#include "kernels/{k}.h"\n' for k in kernels)
+        functions, body = "\n".join(self.functions), "\n".join(self.calls)
+        string_include = "#include <string.h>\n\n" if reset else ""
+        return f"""{self.banner()}#include "{self.header_name}"
+
+{string_include}#include "{self.name}_constants.h"
+{kernel_includes}
+{self.plan_table()}
+{self.arenas()}
+{functions}
+int {self.name}_init(void) {{
+{"".join(reset)}  return TFLASH_OK;
+}}
+
+int {self.name}_invoke(void) {{
+{body}
+  return TFLASH_OK;
+}}
+
+{self.accessor("void *", "input", inputs)}
+{self.accessor("const void *", "output", outputs)}
+static uint32_t arena_used_bytes(void) {{
+  return {upper}_ARENA_BYTES;
+}}
+
+{tensor_table("inputs", [self.graph.tensor(i) for i in self.graph.inputs])}
+{tensor_table("outputs", [self.graph.tensor(i) for i in self.graph.outputs])}
+const struct tflash_model {self.symbol} = {{
+    .name = "{self.name}",
+    .runtime = "aot",
+    .sha256 = {{
+        {sha256_bytes(self.graph.sha256[:32])},
+        {sha256_bytes(self.graph.sha256[32:])},
+    }},
+    .arena_bytes = {upper}_ARENA_BYTES,
+    .layer_count = {self.layers},
+    .input_count = {len(inputs)},
+    .output_count = {len(outputs)},
+    .inputs = inputs,
+    .outputs = outputs,
+    .init = {self.name}_init,
+    .invoke = {self.name}_invoke,
+    .input = {self.name}_input,
+    .output = {self.name}_output,
+    .arena_used_bytes = arena_used_bytes,
+}};
+"""
+
+    def accessor(self, kind: str, what: str, pointers: Sequence[str]) -> str:
+        cases = "".join(f"    case {position}:\n      return {pointer};\n" for position, pointer in enumerate(pointers))
+        return (
+            f"{kind}{self.name}_{what}(uint8_t index) {{\n  switch (index) {{\n{cases}"
+            "    default:\n      return NULL;\n  }\n}\n"
+        )
+
+    def constants_header(self) -> str:
+        guard = f"{self.name.upper()}_CONSTANTS_H"
+        declarations = "".join(
+            f"extern const {_array_type(a)} {name}[{a.size}];\n" for name, a in self.constants.arrays.items()
+        )
+        return f"{self.banner()}#ifndef {guard}\n#define {guard}\n\n#include <stdint.h>\n\n{declarations}\n#endif\n"
+
+    def constants_code(self) -> str:
+        parts = [f'{self.banner()}#include "{self.name}_constants.h"\n']
+        for name, array in self.constants.arrays.items():
+            alignment = max(4, array.itemsize)  # kernels load bytes a word at a time
+            parts.append(
+                f"_Alignas({alignment}) const {_array_type(array)} {name}[{array.size}] = {{\n{c_values(array)}\n}};\n"
+            )
+        return "\n".join(parts)
+
+    def banner(self) -> str:
+        return (
+            f"/* {comment_text(self.graph.path.name)}, compiled by tensorflash. Do not edit.\n"
+            f" * sha256 {self.graph.sha256} */\n"
+        )
+
+    def arenas(self) -> str:
+        """The arena, or its two parts. The section is .bss to a linker script that does not know it."""
+        name, fast = f"{self.name.upper()}_ARENA_BYTES", self.plan.fast_bytes
+        slow = f"static _Alignas(16) uint8_t arena[{name}{f' - {fast}u' if fast else ''}];\n"
+        if fast:
+            attribute = '__attribute__((section(".bss.tflash_fast_ram")))'
+            slow = "" if fast == self.plan.arena_bytes else slow
+            slow += f"static _Alignas(16) uint8_t fast_arena[{fast}] {attribute};\n"
+        return slow
+
+    def plan_table(self) -> str:
+        ops = [step.op.index for step in self.plan.steps] or [0]
+        # Inputs are there before the first step, outputs after the last.
+        at = [ops[0], *ops, ops[-1]]
+        rows = "\n".join(
+            f" * {slot.offset:>8} {slot.bytes:>8}  {at[slot.first + 1]:>4}..{at[slot.last + 1]:<4} {tensor_text(slot.name)}"
             for slot in sorted(self.plan.slots, key=lambda s: (s.first, s.offset))
         )
         slow_bytes = self.plan.arena_bytes - self.plan.fast_bytes

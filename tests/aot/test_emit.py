@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -141,6 +142,17 @@ def test_different_constants_have_different_names_whatever_the_tensors_are_calle
     assert b" model_same_value[1] = {" in files["model_constants.c"]
     assert b" model_same_value_2[1] = {" in files["model_constants.c"]
     compile_all(files, tmp_path, "gcc", "-std=c11", "-Wall", "-Wextra", "-Werror")
+
+
+def test_the_table_of_the_arena_tells_which_ops_use_what() -> None:
+    model = TfliteBuilder()
+    x, _ = (model.input((1, 16), scale=0.1, name=name) for name in ("read", "unread"))
+    y, z = model.tensor((16, 1), scale=0.1), model.output((16, 1), scale=0.1, name="last")
+    model.op("RESHAPE", [x], [y])
+    model.op("RELU", [y], [z])
+    code = aot.export(model.graph()).files["model.c"].decode()
+    rows = dict(re.findall(r"^ \* +\d+ +16 +(\d\.\.\d) +(.*?)(?: \*/)?$", code, re.MULTILINE))
+    assert rows == {"0..1": "read", "0..0": "unread"}  # which the output takes over
 
 
 @pytest.mark.golden
