@@ -8,6 +8,7 @@ from __future__ import annotations
 from pipeline.aot.emit import emit
 from pipeline.aot.fusions import fuse, join_tables
 from pipeline.aot.lower import lower
+from pipeline.aot.order import frugal_order
 from pipeline.aot.plan import Plan, plan
 from pipeline.aot.steps import PORTABLE, Core, Step
 from pipeline.model import Export, KernelChoice, Layer
@@ -24,7 +25,8 @@ def export(graph: Graph, core: Core = PORTABLE, *, guard_bytes: int = 0) -> Expo
     """
     fused, hidden = fuse(graph)
     steps, without_tables = join_tables(fused, lower(fused, core))
-    planned = plan(graph, steps, guard_bytes, core.fast_ram_bytes)
+    orders = dict.fromkeys((steps, frugal_order(graph, steps)))
+    planned = min((plan(graph, order, guard_bytes, core.fast_ram_bytes) for order in orders), key=_arena_bytes)
     sources = emit(graph, planned)
     return Export(
         runtime="aot",
@@ -43,6 +45,10 @@ def export(graph: Graph, core: Core = PORTABLE, *, guard_bytes: int = 0) -> Expo
         arena=planned.slots,
         hidden=tuple(sorted((*hidden, *without_tables), key=lambda layer: (layer.op_index, layer.tensor_index))),
     )
+
+
+def _arena_bytes(planned: Plan) -> int:
+    return planned.arena_bytes
 
 
 def layers(graph: Graph, planned: Plan) -> tuple[Layer, ...]:
