@@ -244,6 +244,7 @@ def test_the_host_is_a_device_that_leaves_nothing_behind(tmp_path: Path) -> None
     with open_device(NATIVE, image(), work=tmp_path) as toy:
         assert toy.infer(sample(1)).outputs[1] == 1
         stream = toy.link.stream
+        stream._grace_s = 60.0  # type: ignore[attr-defined]  # this machine may be slow, and the sanitizers look for leaks
     assert stream._process.returncode == 0  # type: ignore[attr-defined]
     assert (tmp_path / "native-verify-fast.log").read_text() == f"$ {build()}\n"
 

@@ -62,7 +62,7 @@ def test_a_bad_line_gives_right_answers_and_no_request_is_executed_twice(fault: 
 def test_a_line_that_loses_everything_in_the_middle_is_an_error_and_no_answer(seed: int) -> None:
     with running() as stream:
         line = FaultyLine(stream, "none", seed)
-        device = Device(link(line, timeout_s=20.0), invoke_timeout_s=0.1)
+        device = Device(link(line, timeout_s=20.0))
         device.infer(sample(1))
         device.link._timeout_s = 0.1
         line.spoil = lambda data: b""  # type: ignore[method-assign]
