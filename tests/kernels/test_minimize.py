@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.kernels.batch import Case
-from tests.kernels.minimize import load, minimize, save
+from tests.kernels.batch import HOST, Case, sources
+from tests.kernels.minimize import differ_from_tflm, load, minimize, save
 from tests.kernels.random_cases import Tape
+from tests.kernels.test_elementwise_s8 import elementwise_case
 from tests.kernels.test_networks import network_case
 
 
@@ -34,6 +37,22 @@ def test_a_network_becomes_the_op_that_fails_at_its_least_size() -> None:
 def test_a_case_that_does_not_fail_is_no_case_to_minimize() -> None:
     with pytest.raises(ValueError, match="does not fail"):
         minimize(lambda: network_case(0), lambda cases: [False] * len(cases))
+
+
+@pytest.mark.slow
+@pytest.mark.golden
+@pytest.mark.parametrize("wrong", ["slope", "slope / (slope - slope)"], ids=["other bytes", "a crash"])
+def test_it_is_told_which_case_of_many_fails(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mutant(*given: Any) -> dict[str, bytes]:
+        files = sources(*given)
+        path = "kernels/prelu_s8.c"
+        return files | ({path: files[path].replace(b"slope + p->offset2", wrong.encode())} if path in files else {})
+
+    monkeypatch.setattr("tests.kernels.minimize.sources", mutant)
+    cases = [elementwise_case(op, 1) for op in ("MAXIMUM", "PRELU", "ADD")]
+    not_for_tflm = replace(cases[0], name="broken", content=cases[0].content[:-200])
+    assert differ_from_tflm(HOST, cases) == [False, True, False]
+    assert differ_from_tflm(HOST, [not_for_tflm]) == [False]
 
 
 def test_the_choices_of_a_case_give_the_same_case_again() -> None:
