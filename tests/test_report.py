@@ -166,6 +166,20 @@ def test_the_page_has_all_sections(tmp_path: Path) -> None:
         assert words in page.text, words
 
 
+def test_the_page_says_which_layers_a_build_does_not_have(tmp_path: Path) -> None:
+    sample = report_sample.exact()
+    hidden = {
+        "op_index": 3,
+        "op": "PAD",
+        "tensor_index": 9,
+        "tensor": "pad",
+        "reason": "op 4 (CONV_2D) pads while it reads",
+    }
+    sample["targets"][0]["verify"]["layers_hidden"] = [hidden]
+    page, _, _ = written(sample, tmp_path)
+    assert "Op 3, PAD, is not shown: op 4 (CONV_2D) pads while it reads." in page.text
+
+
 def test_the_page_shows_of_which_types_the_tensors_are(tmp_path: Path) -> None:
     page = written(report_sample.exact(), tmp_path)[0].text
     assert "int32: 12 tensors, int8: 28 tensors; no op between the edges works on floats" in page
