@@ -136,4 +136,5 @@ def test_a_helium_kernel_gives_the_bytes_of_tflm(kernel: str, tmp_path: Path) ->
 @pytest.mark.golden
 @pytest.mark.emulated
 def test_random_networks_give_the_bytes_of_tflm_with_helium_kernels(tmp_path: Path) -> None:
-    check_many([network_case(number) for number in range(case_count(25, 500))], HELIUM, tmp_path)
+    cases = [network_case(number, dtype) for number in range(case_count(16, 500)) for dtype in ("int8", "int16")]
+    check_many(cases, HELIUM, tmp_path)
