@@ -7,6 +7,7 @@ pyserial overwrites pyserial's files), and its own settings hold: LG_COORDINATOR
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
 import subprocess
@@ -40,7 +41,7 @@ def held(port: str | None) -> Iterator[str | None]:
         yield port
         return
     place = place_of(port)
-    with locked(port, name=port):
+    with locked(f"{port} of {os.environ.get('LG_COORDINATOR', '')}", name=port):
         had_it, acquired = _has(place), False
         try:
             if not had_it:

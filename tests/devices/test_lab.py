@@ -165,6 +165,12 @@ def wait_for(is_so: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@pytest.fixture(autouse=True)
+def lab_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of these tests at the same time do not wait for each other's places."""
+    monkeypatch.setenv("LG_COORDINATOR", f"127.0.0.1:{free_ports(1)[0]}")
+
+
 @pytest.fixture(scope="module")
 def running_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with ExitStack() as stack:
