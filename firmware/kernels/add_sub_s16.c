@@ -18,7 +18,7 @@ static int16_t add_sub(const struct tflash_add_sub_s16_params *p, int32_t a, int
   return (int16_t)tflash_clamp(result, p->activation_min, p->activation_max);
 }
 
-#define TFLASH_BODY void tflash_add_sub_s16
 #define TFLASH_PARAMS struct tflash_add_sub_s16_params
 #define TFLASH_ELEMENT add_sub
+#define TFLASH_BODY void tflash_add_sub_s16
 #include "elementwise_s16_body.h"

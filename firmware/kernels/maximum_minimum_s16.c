@@ -11,7 +11,7 @@ static int16_t choose(const struct tflash_maximum_minimum_s16_params *p, int16_t
   return (p->maximum != 0) == (a > b) ? a : b;
 }
 
-#define TFLASH_BODY void tflash_maximum_minimum_s16
 #define TFLASH_PARAMS struct tflash_maximum_minimum_s16_params
 #define TFLASH_ELEMENT choose
+#define TFLASH_BODY void tflash_maximum_minimum_s16
 #include "elementwise_s16_body.h"

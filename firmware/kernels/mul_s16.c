@@ -13,7 +13,7 @@ static int16_t mul(const struct tflash_mul_s16_params *p, int32_t a, int32_t b) 
   return (int16_t)tflash_clamp(tflash_requantize(a * b, p->multiplier, p->shift), p->activation_min, p->activation_max);
 }
 
-#define TFLASH_BODY void tflash_mul_s16
 #define TFLASH_PARAMS struct tflash_mul_s16_params
 #define TFLASH_ELEMENT mul
+#define TFLASH_BODY void tflash_mul_s16
 #include "elementwise_s16_body.h"

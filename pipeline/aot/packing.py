@@ -6,11 +6,12 @@ Packing rounds a filter's depth up to a group of four at the most; it never wide
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from pipeline.aot.ops.weighted import Operands, magnitudes
-from pipeline.aot.steps import Constant, ParamValue, Ref
+from pipeline.aot.steps import Constant, ParamValue, Ref, Step
 from pipeline.fixedpoint import INT32_MAX, Multiplier
 from pipeline.model import Array
 
@@ -109,6 +110,25 @@ def rows_by(weights: Array, rows_at_once: int) -> Array:
     together = rows // rows_at_once * rows_at_once
     blocks = padded[:together].reshape(-1, rows_at_once, padded.shape[1] // 4, 4).transpose(0, 2, 1, 3)
     return np.concatenate([blocks.reshape(-1), padded[together:].reshape(-1)])
+
+
+def pairs_obstacle(depth: int) -> str | None:
+    """Why `with_paired_weights` is not for runs of so many weights."""
+    return f"a depth of {depth}, which is no multiple of 4" if depth % 4 else None
+
+
+def with_paired_weights(step: Step) -> Step:
+    """The step of a portable int16 kernel for its DSP twin: of each four weights the third comes before the second."""
+    constants = (
+        replace(c, data=c.data.reshape(-1, 4)[:, [0, 2, 1, 3]].reshape(c.data.shape)) if c.role == "weights" else c
+        for c in step.constants
+    )
+    return replace(
+        step,
+        kernel=f"{step.kernel}_dsp",
+        params={f"layer.{name}": value for name, value in step.params.items()},
+        constants=tuple(constants),
+    )
 
 
 def weights_of(layer: Operands) -> Array:

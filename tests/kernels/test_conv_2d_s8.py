@@ -22,6 +22,8 @@ def conv_2d_case(number: int, int4: bool = False, dtype: str = "int8") -> Case:
     batches = draw.choice((1, 1, 1, 2))
     groups = draw.choice((1, 1, 1, draw.integer(2, 3)))
     group_depth = draw.integer(1, 9 if groups == 1 else 3)
+    if dtype == "int16" and draw.chance(0.5):
+        group_depth = draw.choice((4, 8))  # for the kernel with DSP
     channels = groups * draw.integer(1, 9 if groups == 1 else 3)
     random = layer(draw, (channels, *taps, group_depth), 0)
     input_zero, output_zero = draw.zero_point(), draw.output_zero_point()

@@ -15,7 +15,7 @@ from tests.kernels.test_conv_2d_s8 import conv_2d_case
 from tests.kernels.test_copies import CASES as COPIES
 from tests.kernels.test_depthwise_conv_2d_s8 import depthwise_conv_2d_case
 from tests.kernels.test_elementwise_s8 import MORE_OPS, elementwise_case
-from tests.kernels.test_fully_connected_s8 import fully_connected_case
+from tests.kernels.test_fully_connected_s8 import fully_connected_case, long_sum_case
 from tests.kernels.test_pool_2d_s8 import pool_2d_case
 from tests.kernels.test_reduce_s8 import CASES as REDUCTIONS
 from tests.kernels.test_reduce_s8 import reduce_case
@@ -39,7 +39,7 @@ CASES: dict[str, Callable[[int], Case]] = {
     "LSTM": lstm_case,
     "CONV_2D int16": partial(conv_2d_case, dtype="int16"),
     "DEPTHWISE_CONV_2D int16": partial(depthwise_conv_2d_case, dtype="int16"),
-    "FULLY_CONNECTED int16": partial(fully_connected_case, dtype="int16"),
+    "FULLY_CONNECTED int16": long_sum_case,
     "SUB int16": partial(elementwise_case, "SUB", dtype="int16"),
     "TANH": lambda number: activation_case("TANH", number),
     **{op: partial(elementwise_case, op) for op in MORE_OPS},
@@ -102,7 +102,7 @@ MUTANTS = [
     ("CONV_2D int16", "dot_s16.h", "rounds_twice != 0", "rounds_twice == 0"),
     ("FULLY_CONNECTED int16", "dot_s16.h", "count < 511 ? count : 511", "count"),
     ("DEPTHWISE_CONV_2D int16", "depthwise_conv_2d_s16.c", "+ (int64_t)sum", "+ sum / 2 * 2"),
-    ("SUB int16", "add_sub_s16.c", "x - y", "y - x"),
+    ("SUB int16", "add_sub_s16.c", "p->subtract != 0", "p->subtract == 0"),
 ]  # fmt: skip
 
 

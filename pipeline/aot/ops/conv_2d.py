@@ -202,4 +202,13 @@ PACKED_VARIANTS: tuple[Variant[Conv2d], ...] = (
     ),
 )
 
-WIDE_VARIANTS: tuple[Variant[Conv2d], ...] = (Variant("conv_2d_s16", "", "portable C", no_obstacle, _portable),)
+WIDE_VARIANTS: tuple[Variant[Conv2d], ...] = (
+    Variant(
+        "conv_2d_s16_dsp",
+        "dsp",
+        "SMLAD, two products at once",
+        lambda layer: packing.pairs_obstacle(layer.depth // layer.groups),
+        lambda layer: packing.with_paired_weights(_portable(layer)),
+    ),
+    Variant("conv_2d_s16", "", "portable C", no_obstacle, _portable),
+)

@@ -158,5 +158,12 @@ PACKED_VARIANTS: tuple[Variant[FullyConnected], ...] = (
 )
 
 WIDE_VARIANTS: tuple[Variant[FullyConnected], ...] = (
+    Variant(
+        "fully_connected_s16_dsp",
+        "dsp",
+        "SMLAD, two products at once",
+        lambda layer: packing.pairs_obstacle(layer.depth),
+        lambda layer: packing.with_paired_weights(_portable(layer)),
+    ),
     Variant("fully_connected_s16", "", "portable C", no_obstacle, _portable),
 )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.aot.lower import lower
-from pipeline.aot.steps import Core, Step
+from pipeline.aot.steps import PORTABLE, Core, Step
 from pipeline.errors import UnsupportedError
 from tests.tflite_builder import TfliteBuilder
 
@@ -16,7 +16,12 @@ WIDE = {"dtype": "int16", "scale": 1e-4}
 
 
 def fully_connected(
-    bias: Any = 0, weights: int = 1, outputs: dict[str, Any] | None = None, weight_type: str = "int8", depth: int = 4
+    bias: Any = 0,
+    weights: int = 1,
+    outputs: dict[str, Any] | None = None,
+    weight_type: str = "int8",
+    depth: int = 4,
+    core: Core = PORTABLE,
 ) -> Step:
     """Of one output; bias: a scalar of its type, or None for none."""
     model = TfliteBuilder()
@@ -27,7 +32,7 @@ def fully_connected(
     if bias is not None:
         operands.append(model.constant(np.array([bias]), scale=1e-5))
     model.op("FULLY_CONNECTED", operands, [model.output((1, 1), **WIDE | (outputs or {}))])
-    return lower(model.graph(), Core(frozenset({"dsp"})))[0]
+    return lower(model.graph(), core)[0]
 
 
 def depthwise(taps: int, weights: int, bias: Any = None) -> Step:
@@ -56,6 +61,14 @@ def test_a_bias_of_int64_is_rounded_once_and_one_of_int32_twice() -> None:
     halves, wholes = ({c.role: c.data for c in step.constants}["multipliers"] for step in (once, twice))
     assert (halves, wholes) == (wholes + (1 << 15) >> 16, wholes)
     assert all(c.data.dtype == np.int64 for step in (once, twice) for c in step.constants if c.role == "bias")
+
+
+def test_a_core_with_dsp_gets_its_kernel_for_whole_groups_of_four() -> None:
+    dsp = Core(frozenset({"dsp"}))
+    assert fully_connected(np.int64(5), depth=8, core=dsp).kernel == "fully_connected_s16_dsp"
+    step = fully_connected(np.int64(5), depth=6, core=dsp)
+    assert step.kernel == "fully_connected_s16"
+    assert "not fully_connected_s16_dsp: a depth of 6, which is no multiple of 4" in step.reason
 
 
 def test_sums_that_leave_int32_are_refused_only_with_a_bias_of_int32() -> None:

@@ -37,8 +37,7 @@ static inline int32_t tflash_requantize(int32_t value, int32_t multiplier, int32
  * -31..7. The compiler that chose the multiplier proves that |value| is below 2^47 and the result fits int32.
  * Bit-exact with: TFLM's MultiplyByQuantizedMultiplier of an int64. */
 static inline int32_t tflash_requantize_wide(int64_t value, int32_t upper_half, int32_t shift) {
-  const int32_t right = 15 - shift;
-  return (int32_t)((value * upper_half + (INT64_C(1) << (right - 1))) >> right);
+  return (int32_t)(((value * upper_half >> (14 - shift)) + 1) >> 1);
 }
 
 static inline int32_t tflash_clamp(int32_t value, int32_t low, int32_t high) {
