@@ -200,7 +200,8 @@ def _readers(graph: Graph) -> Counter[int]:
 def _same_codes(a: Tensor, b: Tensor) -> bool:
     """Whether a code means the same number in both."""
     return (
-        a.dtype == b.dtype == "int8"
+        a.dtype == b.dtype
+        and a.dtype in ("int8", "int16")
         and a.scales.size == b.scales.size == 1
         and (a.scale, a.zero_point) == (b.scale, b.zero_point)
     )

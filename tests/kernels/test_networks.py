@@ -107,7 +107,7 @@ class Network:
     def depthwise(self) -> None:
         x, shape, scale, _ = self.image()
         taps, multiplier = (self.draw.integer(1, 3), self.draw.integer(1, 3)), self.draw.choice((1, 1, 1, 2))
-        made = self.weighted((1, *taps, shape[3] * multiplier), 3, scale)
+        made = self.weighted((1, *taps, shape[3] * multiplier), 3, scale, narrow_sums=False)
         self.window("DEPTHWISE_CONV_2D", x, shape, made, 3, depth_multiplier=multiplier)
 
     def image(self) -> tuple[int, Shape, float, int]:
