@@ -98,7 +98,7 @@ MUTANTS = [
     ("SPLIT_V", "split.c", "(size_t)row * bytes", "(size_t)row"),
     ("GATHER", "gather.c", "positions += p->positions", "positions += 0"),
     ("CAST", "cast.c", "value != 0", "(uint8_t)value"),
-    ("CONV_2D int16", "requant.h", "(INT64_C(1) << (right - 1))", "0"),
+    ("CONV_2D int16", "requant.h", "(14 - shift)) + 1", "(14 - shift)) + 0"),
     ("CONV_2D int16", "dot_s16.h", "rounds_twice != 0", "rounds_twice == 0"),
     ("FULLY_CONNECTED int16", "dot_s16.h", "count < 511 ? count : 511", "count"),
     ("DEPTHWISE_CONV_2D int16", "depthwise_conv_2d_s16.c", "+ (int64_t)sum", "+ sum / 2 * 2"),
