@@ -303,8 +303,6 @@ def main(folder: Path) -> None:
     untrained = cases.run("float", "unknown to tfmot, float", unknown, whole)
     cases.run("qat", "unknown to tfmot", unknown, whole, float=str(untrained))
     keras_3 = cases.source(KERAS_3)
-    untrained = cases.run("float", "keras 3, float", keras_3, whole)
-    cases.run("qat", "keras 3", keras_3, whole, float=str(untrained))
     in_phases(cases, keras_3, whole, quantize._model({"keras": None, **keras_3, "weights": None}))
     (folder / "results.json").write_text(json.dumps(cases.results), encoding="utf-8")
 

@@ -192,7 +192,7 @@ def test_a_layer_that_tfmot_does_not_know_is_trained_float_and_named(results: di
 
 
 def test_a_nested_model_of_keras_3_with_a_frozen_base_becomes_int8(results: dict[str, Any]) -> None:
-    result = results["keras 3"]
+    result = results["qat after the head"]
     assert {"qat.tflite", "layers.npz"} <= set(result["files"])
     layers = {layer["name"]: layer for layer in result["qat"]["layers"]}
     assert all(layer["int8"] for layer in layers.values())

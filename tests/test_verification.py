@@ -12,6 +12,8 @@ import pytest
 
 from pipeline import board, golden, interpreters, runtimes, tflite, vectors, verification
 from pipeline.check import check_export
+from pipeline.display import Paint
+from pipeline.display import verdict as shown
 from pipeline.errors import BudgetError, ToolError
 from pipeline.verification import verify_model
 from tests.conftest import FULL
@@ -128,6 +130,31 @@ def test_the_uart_brings_the_same_answers_and_counts(name: str, model: Path, wor
     over_uart = proved(model, name, out=work, transport="uart")
     exact(over_uart)
     assert over_uart == proved(model, name, out=work)
+
+
+@pytest.mark.golden
+@pytest.mark.emulated
+def test_a_profile_says_where_the_instructions_go(model: Path, work: Path) -> None:
+    found = proved(model, "qemu_cortex_m4", out=work, samples=1, profile=True)
+    rows = found["layers"]
+    assert [row["op_index"] for row in rows] == list(range(9))
+    assert rows[1]["op"] == "CONV_2D" and rows[1]["macs"] == 36 * 4 * 9 * 2
+    assert all(row["instructions_per_mac"] == round(row["instructions"] / row["macs"], 3) for row in rows[1:2])
+    assert rows[0]["instructions_per_mac"] is None, "QUANTIZE has no MACs"
+    assert rows[4]["op"] == "RESHAPE" and rows[4]["instructions"] < 50, "the hook itself"
+    assert abs(sum(row["share"] for row in rows) - 1) < 0.001
+    whole = sum(row["instructions"] for row in rows)
+    assert 0 <= whole - found["instructions"]["min"] < 50 * len(rows), "the layers are all of the inference"
+    again = proved(model, "qemu_cortex_m4", out=work, samples=1, profile=True)
+    assert again == found, "and are counted again to the instruction"
+    assert "CONV_2D" in shown(found, Paint(False))
+
+
+@pytest.mark.golden
+def test_a_profile_needs_a_counter(model: Path, work: Path) -> None:
+    found = proved(model, out=work, samples=1, profile=True)
+    assert found["layers"] is None
+    assert "no profile" in shown(found, Paint(False))
 
 
 @pytest.mark.golden
