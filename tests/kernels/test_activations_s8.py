@@ -138,12 +138,14 @@ def wide_activation_case(op: str, number: int, every_code: bool = False) -> Case
     return Case(draw.label, model.build(), ((EVERY_CODE,),) if every_code else draw.samples([(shape, 0)]))
 
 
+@pytest.mark.slow
 @pytest.mark.golden
 def test_activations_of_all_int16_codes_give_the_bytes_of_tflm(tmp_path: Path) -> None:
     cases = [wide_activation_case(op, n, every_code=True) for op in WIDE for n in range(case_count(3))]
     check_many(cases, HOST, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.golden
 @pytest.mark.parametrize("target", TARGETS)
 def test_activations_of_int16_give_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:

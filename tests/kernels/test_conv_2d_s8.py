@@ -61,6 +61,7 @@ def test_conv_2d_with_int4_weights_gives_the_bytes_of_tflm(target: Target, tmp_p
     check([conv_2d_case(number, int4=True) for number in range(case_count(20))], target, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.golden
 @pytest.mark.parametrize("target", TARGETS)
 def test_conv_2d_of_int16_gives_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:

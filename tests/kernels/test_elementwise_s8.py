@@ -109,6 +109,7 @@ def test_elementwise_ops_give_the_bytes_of_tflm_for_every_pair_of_codes(
     check([all_pairs_case(op, number) for number in range(case_count(4, 20))], target, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.golden
 @pytest.mark.parametrize("target", TARGETS)
 def test_elementwise_ops_of_int16_give_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ def long_sum_case(number: int) -> Case:
     return Case(f"long_{number}", model.build(), (*ends, *draw.samples([((1, depth), 0)])))
 
 
+@pytest.mark.slow
 @pytest.mark.golden
 @pytest.mark.parametrize("target", TARGETS)
 def test_fully_connected_of_int16_gives_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:

@@ -479,6 +479,7 @@ def test_random_networks_give_the_bytes_of_tflm(target: Target, tmp_path: Path) 
     check_many([network_case(number) for number in range(case_count(60, 500))], target, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.golden
 @pytest.mark.parametrize("target", TARGETS)
 def test_random_networks_of_int16_give_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def test_pools_give_the_bytes_of_tflm(op: str, target: Target, tmp_path: Path) -
     check([pool_2d_case(op, number) for number in range(case_count())], target, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.golden
 @pytest.mark.parametrize("target", TARGETS)
 def test_pools_of_int16_give_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:

@@ -82,6 +82,7 @@ def test_mean_gives_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
     check([reduce_case("MEAN", number) for number in range(case_count())], target, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.golden
 @pytest.mark.parametrize("target", TARGETS)
 def test_mean_and_sum_of_int16_give_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def test_softmax_gives_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None
     check([softmax_case(number) for number in range(case_count())], target, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.golden
 @pytest.mark.parametrize("target", TARGETS)
 def test_softmax_of_int16_gives_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
