@@ -85,6 +85,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_PLACES] = _places(config)
     except TensorflashError as error:
         raise pytest.UsageError(str(error)) from error
+    # JUnit's strict schema has no properties of a test; what reads it does.
+    config.addinivalue_line("filterwarnings", "ignore:record_property is incompatible with junit_family")
     if not hasattr(config, "workerinput") and config.getoption("evidence"):
         config.pluginmanager.register(Evidence(config.getoption("evidence")), "tensorflash-evidence")
 

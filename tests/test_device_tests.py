@@ -112,6 +112,7 @@ def test_this_computer_passes_and_leaves_evidence(tmp_path: Path) -> None:
         tmp_path, "--board", "native", "--samples", "9", "--soak", "30", "--evidence", "e.json", "--junitxml=j.xml"
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "warning" not in done.stdout
     found = outcomes(tmp_path / "e.json")
     assert set(found.values()) == {"passed"} and len(found) == 11 + len(FAULTS)
     tests = json.loads((tmp_path / "e.json").read_text())["tests"]
