@@ -32,6 +32,15 @@ The one file that is not compiled is the framework's own port, `firmware/ports/a
 or `firmware/ports/stm32cube.c`: it holds the framework's few calls, whose headers come from PlatformIO's registry. For
 Xtensa there is no compiler here. Baud rates cannot be emulated at all.
 
+In a full run of the tests each board that runs here gives 10,000 right answers, an emulated one through the emulator's
+files and through its UART, and right answers over lines with each kind of fault (`tests/test_device_tests.py`,
+`tests/devices/test_faults.py`).
+
+With the runtime tflm a project has C++ as well. It is compiled, against a TFLM library where one is named, for each
+Cortex-M board; for RISC-V there is no C++ library here. On `qemu_cortex_m4` and `qemu_cortex_m55` it ran with upstream
+TFLM 90b983c2b3f1 of 2026-08-20 and its reference kernels: MLPerf Tiny's keyword spotting and anomaly detection, 25
+samples each, no byte differed (`tests/test_tflm_library.py`).
+
 Of the real boards' figures, platform versions, board names, clocks, flash and RAM limits were read from PlatformIO's
 own platform repositories; UARTs and their pins from Zephyr's device trees; USB ids from PlatformIO's board files,
 ArduinoCore-mbed, PJRC's cores, raspberrypi/usb-pid and OpenOCD's udev rules; what DTR and RTS do from Espressif's
