@@ -18,8 +18,8 @@ def lead_bytes(
 ) -> int:
     """The smallest safe distance, at least 0, of images [batch, height, width, channels].
 
-    Args:    together: the kernel computes so many outputs at a time, the last time fewer; images with fewer than that
-             one by one. gathers: it has read the windows of all of these before it writes any.
+    Args:    together: the kernel computes so many outputs at a time, the last time fewer; where there are fewer in all,
+             one by one or at once. gathers: it has read the windows of all of these before it writes any.
     """
     batches, height, width, _ = output.shape
     rows = _first_positions(vertical, height, source.shape[1])
@@ -27,8 +27,9 @@ def lead_bytes(
     images = np.arange(batches)[:, None, None] * source.shape[1]
     first_read = ((images + rows[:, None]) * source.shape[2] + columns).reshape(-1) * _pixel_bytes(source)
     still_read = np.minimum.accumulate(first_read[::-1])[::-1]
-    starts = np.arange(0, still_read.size, together if still_read.size >= together else 1)
-    ends = np.append(starts[1:], still_read.size)
+    count = still_read.size
+    starts = np.arange(0, count, together if count >= together else 1 if gathers else count)
+    ends = np.append(starts[1:], count)
     written = (starts if gathers else ends) * _pixel_bytes(output)
     return max(0, int((written - still_read[starts]).max()))
 
