@@ -129,8 +129,8 @@ CASES: dict[str, tuple[Callable[[int], Case], ...]] = {
 @pytest.mark.emulated
 @pytest.mark.parametrize("kernel", CASES)
 def test_a_helium_kernel_gives_the_bytes_of_tflm(kernel: str, tmp_path: Path) -> None:
-    """25 layers that have this kernel, 1,000 in a full run."""
-    check_many(cases_with(kernel, CASES[kernel], HELIUM.core, case_count(25, 1000)), HELIUM, tmp_path)
+    """16 layers that have this kernel, 1,000 in a full run."""
+    check_many(cases_with(kernel, CASES[kernel], HELIUM.core, case_count(16, 1000)), HELIUM, tmp_path)
 
 
 @pytest.mark.golden
