@@ -231,7 +231,7 @@ def test_a_wrong_bit_that_changes_nothing_passes(tmp_path: Path) -> None:
     proof = prove(model.build(), "half_dead", "native", 3, tmp_path)
     bench = set_up(proof)
     constants = bench.text(bench.constants)
-    dead, alive = (mutations.Mutation("half_dead_t1_weights", element, 6, (weights,)) for element in (0, 4))
+    dead, alive = (mutations.Mutation("half_dead_t2_weights", element, 6, (weights,)) for element in (0, 4))
     contents = [mutations.in_tflite(proof.content, mutation) for mutation in (dead, alive)]
     assert first_places(proof, contents) == [None, (0, 0)]
     verdicts = [bench.verdict({bench.constants: mutations.in_c(constants, mutation)}) for mutation in (dead, alive)]
