@@ -32,7 +32,7 @@ pytestmark = [
 ]
 
 BOARD = "qemu_cortex_m4"
-MOMENTS = [float(moment) for moment in np.random.Generator(np.random.PCG64(20)).random(20 if FULL else 3).round(3)]
+MOMENTS = [float(moment) for moment in np.random.Generator(np.random.PCG64(20)).random(20 if FULL else 2).round(3)]
 DIGITS = Path(__file__).parents[1] / "examples" / "digits" / "recipe.yaml"
 
 # A shell that starts a job in the background lets it ignore SIGINT, so the handler is put back.
@@ -168,8 +168,17 @@ def test_training_that_is_killed_leaves_nothing_that_disturbs_the_next(tmp_path:
     reports_the_same(Run(DIGITS, work, "--board", "native"), work, report(tmp_path / "whole"))
 
 
-@pytest.mark.parametrize("words", ["golden ...", "build ...", f"{BOARD} answers: 30 of 300"])
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("words", "number", "exit_code"),
+    [
+        ("golden ...", signal.SIGINT, 130),
+        ("build ...", signal.SIGINT, 130),
+        (f"{BOARD} answers: 30 of 300", signal.SIGINT, 130),
+        ("build ...", signal.SIGTERM, 143),
+        pytest.param("golden ...", signal.SIGTERM, 143, marks=pytest.mark.slow),
+        pytest.param(f"{BOARD} answers: 30 of 300", signal.SIGTERM, 143, marks=pytest.mark.slow),
+    ],
+)
 def test_an_interrupted_run_ends_everything_and_leaves_whole_steps(
     words: str, number: signal.Signals, exit_code: int, whole: tuple[Path, Path, float], tmp_path: Path
 ) -> None:
