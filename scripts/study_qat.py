@@ -27,7 +27,6 @@ VARIANTS = {
     "4 bits, one scale for each layer": QuantizerOptions(
         layers=CONVOLUTIONS, weights=WeightOptions(bits=4, per_channel=False)
     ),
-    "4 bits, a scale for each channel": QuantizerOptions(layers=CONVOLUTIONS, weights=WeightOptions(bits=4)),
 }
 # 4 bits move more weights than 8 do: half of the rate that the float model was trained with, and not a tenth.
 SCHEDULE = {"epochs": 20, "learning_rate": 1e-3}
