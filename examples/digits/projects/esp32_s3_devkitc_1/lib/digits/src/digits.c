@@ -11,6 +11,7 @@
 #include "kernels/softmax_s8.h"
 
 /* The arena: 1088 bytes; 1056 are in use at once at the least.
+ * An op may write over what it reads for the last time.
  *   offset    bytes  in use by ops
  *        0       64     0..0    serving_default_image:0
  *       64     1024     0..1    digits/quant_stem/Conv2D1

@@ -11,6 +11,7 @@
 #include "kernels/softmax_s8.h"
 
 /* The arena: 1416 bytes; 1416 are in use at once at the least.
+ * An op may write over what it reads for the last time.
  *   offset    bytes  in use by ops
  *       88       64     0..0    serving_default_image:0
  *        0       88     0..0    scratch of op 0
