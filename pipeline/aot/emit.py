@@ -414,7 +414,8 @@ const struct tflash_model {self.symbol} = {{
         fast = f" * From offset {slow_bytes} on it is fast_arena.\n" if self.plan.fast_bytes else ""
         return (
             f"/* The arena: {self.plan.arena_bytes} bytes; {self.plan.lower_bound} are in use at once at the least.\n"
-            f" * An op may write over what it reads for the last time.\n{fast} *   offset    bytes  in use by ops\n{rows} */"
+            " * An op may write over what it reads for the last time.\n"
+            f"{fast} *   offset    bytes  in use by ops\n{rows} */"
         )
 
 
