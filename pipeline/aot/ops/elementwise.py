@@ -50,10 +50,10 @@ def lower_mul(graph: Graph, op: Op, core: Core) -> Step:
     prove_no_overflow(op, [largest], [multiplier], output.zero_point)
     low, high = fused_range(op, output)
     params: dict[str, ParamValue] = {
-        **({} if wide else _offsets(first, second)),
+        **_offsets(first, second),
         "multiplier": multiplier.mantissa,
         "shift": multiplier.shift,
-        **({} if wide else {"output_offset": output.zero_point}),
+        "output_offset": output.zero_point,
         "activation_min": low,
         "activation_max": high,
     }
@@ -148,14 +148,14 @@ def _sum_params(graph: Graph, op: Op) -> dict[str, ParamValue]:
     last = _below_one(op, twice_largest / ((1 << (_WIDE_LEFT_SHIFT if wide else _LEFT_SHIFT)) * output.scale))
     low, high = fused_range(op, output)
     return {
-        **({} if wide else _offsets(one, two)),
+        **_offsets(one, two),
         "multiplier1": first.mantissa,
         "shift1": first.shift,
         "multiplier2": second.mantissa,
         "shift2": second.shift,
         "output_multiplier": last.mantissa,
         "output_shift": last.shift,
-        **({} if wide else {"output_offset": output.zero_point}),
+        "output_offset": output.zero_point,
         "activation_min": low,
         "activation_max": high,
     }
@@ -173,7 +173,10 @@ def _below_one(op: Op, real: float) -> Multiplier:
 
 
 def _step(graph: Graph, op: Op, core: Core, kernel: str, params: dict[str, ParamValue]) -> Step:
-    first, second, output = _tensors(graph, op, wide=kernel.endswith("_s16"))
+    wide = kernel.endswith("_s16")
+    first, second, output = _tensors(graph, op, wide=wide)
+    if wide:  # zero points are 0
+        params = {name: value for name, value in params.items() if "offset" not in name}
     shape, strides1, strides2 = _loops(op, first, second, output)
     whole = [n for n, t in enumerate((first, second)) if t.elements == output.elements and not t.is_constant]
     return Step(
