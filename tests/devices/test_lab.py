@@ -74,6 +74,11 @@ class Lab:
         )
 
     @property
+    def verify(self) -> list[str]:
+        """The command that proves the suite's model on its board, whose firmware it builds once."""
+        return ["verify", str(OWN_MODEL), "--board", BOARD.id, "--out", str(self.folder / "work")]
+
+    @property
     def is_free(self) -> bool:
         """As its coordinator says, each time that a place is acquired or released."""
         said = (self.folder / "coordinator.log").read_text().splitlines()
@@ -198,7 +203,7 @@ def acquired(desk: Lab, user: str | None = None) -> Iterator[None]:
 @pytest.mark.emulated
 @pytest.mark.golden
 def test_a_place_is_acquired_flashed_used_and_released(desk: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["verify", str(OWN_MODEL), "--board", BOARD.id, "--samples", "4", "--json"]
+    words = [*desk.verify, "--samples", "4", "--json"]
     assert main([*words, "--port", "labgrid://desk", "--flash", desk.flash]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["samples"], found["mismatched_samples"], found["layer_mismatches"]) == (4, 0, 0)
@@ -244,7 +249,7 @@ def test_a_place_is_released_after_a_failure(desk: Lab) -> None:
 @pytest.mark.golden
 def test_a_place_is_released_when_a_run_is_interrupted(desk: Lab) -> None:
     waits = f"{sys.executable} -c 'import time; time.sleep(600)' {{elf}}"
-    words = ["verify", str(OWN_MODEL), "--board", BOARD.id, "--port", "labgrid://desk", "--flash", waits]
+    words = [*desk.verify, "--port", "labgrid://desk", "--flash", waits]
     with subprocess.Popen([sys.executable, "-m", "pipeline", *words], stderr=subprocess.PIPE) as run:
         wait_for(lambda: not desk.is_free)
         run.send_signal(signal.SIGINT)
