@@ -84,7 +84,10 @@ def range_warnings(ranges: Sequence[Mapping[str, Any]], learnt_from: str = "the 
         for layer in ranges
         if layer["test_low"] == layer["test_high"]
     ]
-    clipped = sorted((layer for layer in ranges if layer["clipped"] > CLIPPED), key=lambda layer: -layer["clipped"])
+    clipped = sorted(
+        (layer for layer in ranges if layer["clipped"] > CLIPPED + 2 * layer["usual"]),
+        key=lambda layer: -layer["clipped"],
+    )
     for layer in clipped[:_NAMED]:
         low, high = min(layer["low"], 0.0), max(layer["high"], 0.0)
         over = max(layer["test_high"] - high, low - layer["test_low"]) / (high - low)

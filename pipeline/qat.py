@@ -100,12 +100,6 @@ class Range:
     def high(self) -> float:
         return float(self.ends["max_var"].numpy())
 
-    @property
-    def clips(self) -> float:
-        """The fraction of a layer's values that the range leaves out by intent."""
-        settings = self.quantizer.settings
-        return 2 * (1 - settings.percentile / 100) if settings.range == "percentile" else 0.0
-
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
@@ -233,13 +227,19 @@ def outputs(prepared: Prepared, x: Any) -> dict[str, Any]:
     return {name: array.numpy() for name, array in zip(tensors, found, strict=True)}
 
 
-def ranges(prepared: Prepared, x: Array) -> list[dict[str, Any]]:
-    """What a test set has beyond the ranges that were learnt, of every layer with one: as pipeline.sensitivity.ranges.
+def ranges(prepared: Prepared, representative: Array, x: Array) -> list[dict[str, Any]]:
+    """What a test set has beyond the range that each layer has learnt: as pipeline.sensitivity.ranges.
 
-    Args:    x: float32 [samples, ...]. What a percentile leaves out by intent is not counted as clipped.
+    Args:    representative, x: float32 [samples, ...]. Averages and percentiles leave some of the former out, too.
     """
     names = {layer.name for layer in prepared.layers}
     learnt = {found.layer: found for found in prepared.ranges if found.layer in names}
+    usual, tested = (_seen(prepared, learnt, samples) for samples in (representative, x))
+    return [tested[name].against(name, each.low, each.high, usual[name].share) for name, each in learnt.items()]
+
+
+def _seen(prepared: Prepared, learnt: Mapping[str, Range], x: Array) -> dict[str, Seen]:
+    """What each layer gives, before it is rounded, against its range."""
     seen = {name: Seen() for name in learnt}
 
     def see(name: str, low: float, high: float, values: Any) -> None:
@@ -251,7 +251,7 @@ def ranges(prepared: Prepared, x: Array) -> list[dict[str, Any]]:
         prepared.model(x[first : first + _CALIBRATION_BATCH], training=False)
     for found in learnt.values():
         found.quantizer.see = None
-    return [seen[name].against(name, found.low, found.high, found.clips) for name, found in learnt.items()]
+    return seen
 
 
 def _own_name(layer: Any) -> str:
@@ -418,7 +418,16 @@ class _Installation:
         attribute = _KERNELS[kind]
         variable = wrapper._weight_vars[0][0] if wrapper._weight_vars else getattr(layer, attribute)
         settings = self._weights.get(layer.name, Weights(per_channel=kind != "Dense"))
-        quantizer = WeightQuantizer(settings, phase, kind == "DepthwiseConv2D", self._merged_scale(wrapper))
+        merged_scale = self._merged_scale(wrapper)
+        if merged_scale is not None and layer.name in self._weights:
+            dead = np.flatnonzero(merged_scale().numpy() == 0)
+            if dead.size:
+                raise ModelError(
+                    f"{layer.name}: the BatchNormalization behind it multiplies {dead.size} of its channels by 0 (its "
+                    f"gamma; the first is channel {dead[0]}), and weights of 0 have no scale for a quantizer.",
+                    hint="leave these channels out of the model, or the layer out of quantize.quantizers.",
+                )
+        quantizer = WeightQuantizer(settings, phase, kind == "DepthwiseConv2D", merged_scale)
         ranges = quantizer.build(variable.shape, f"{layer.name}_{attribute}", wrapper)
         wrapper._weight_vars = [(variable, quantizer, ranges)]
         wrapper.quantize_config = _kernel_config(wrapper.quantize_config, attribute)

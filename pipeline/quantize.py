@@ -100,7 +100,7 @@ def _qat(arguments: Mapping[str, Any], out: Path, progress: Progress) -> dict[st
     report = {
         "history": history,
         "layers": prepared.described(),
-        "ranges": qat.ranges(prepared, test.x),
+        "ranges": qat.ranges(prepared, representative, test.x),
         "warnings": warnings,
         **_tested(prepared.model, dataset, classes),
     }

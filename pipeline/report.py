@@ -194,9 +194,10 @@ class Sensitivity(TypedDict):
 
 @with_config(_CLOSED)
 class LayerRange(TypedDict):
-    """A layer's output in the float model: over the representative samples, and over the test set.
+    """A layer's output: its range, calibrated in the float model or learnt by qat, and its values on the test set.
 
-    clipped: fraction of the test set's values beyond the calibrated range by more than a step.
+    clipped, usual: fraction of the test set's values, and of the representative ones, beyond the range by more than a
+    step.
     """
 
     layer: str
@@ -205,6 +206,7 @@ class LayerRange(TypedDict):
     test_low: FiniteFloat
     test_high: FiniteFloat
     clipped: FiniteFloat
+    usual: FiniteFloat
 
 
 @with_config(_CLOSED)

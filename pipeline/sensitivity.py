@@ -60,16 +60,15 @@ class Seen:
         self.values += values.size
         self.beyond += int(((values < low - step) | (values > high + step)).sum())
 
-    def against(self, layer: str, low: float, high: float, clips: float = 0.0) -> dict[str, Any]:
-        """As `ranges` has it, of values of a layer with the range low..high. clips: the part left out by intent."""
-        return {
-            "layer": layer,
-            "low": low,
-            "high": high,
-            "test_low": self.low,
-            "test_high": self.high,
-            "clipped": max(self.beyond / max(self.values, 1) - clips, 0.0),
-        }
+    @property
+    def share(self) -> float:
+        """The fraction of all values that was beyond."""
+        return self.beyond / max(self.values, 1)
+
+    def against(self, layer: str, low: float, high: float, usual: float = 0.0) -> dict[str, Any]:
+        """As `ranges` has it, of values of a layer with the range low..high."""
+        seen = {"test_low": self.low, "test_high": self.high, "clipped": self.share, "usual": usual}
+        return {"layer": layer, "low": low, "high": high, **seen}
 
 
 @dataclass(eq=False)
@@ -250,7 +249,8 @@ def ranges(model: Any, representative: Array, x: Array) -> list[dict[str, Any]]:
 
     Args:    model: a flat tf_keras model. representative, x: float32 [samples, ...].
     Returns: in the model's order: layer, low, high (over the representative samples), test_low, test_high, and clipped,
-             the fraction of the test set's values beyond the calibrated range by more than one of its 255 steps.
+             the fraction of the test set's values beyond the calibrated range by more than one of its 255 steps; usual
+             is that fraction of the representative samples, 0 here.
     """
     network = _Network(model)
     units = {id(unit): unit for unit in network.units}

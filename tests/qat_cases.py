@@ -155,6 +155,12 @@ def custom(folder: Path) -> dict[str, Any]:
         results["ignored, as an error"] = {"message": error.message}
     finally:
         convert.to_int8 = convert_
+    dead = network()
+    dead.get_layer("pointwise_bn").gamma.assign([1.0, 0.0, 2.0, 0.0])
+    try:
+        qat.prepare(dead, X, quantizers=[quantizer("pointwise", bits=4)])
+    except TensorflashError as error:
+        results["dead channels"] = {"error": type(error).__name__, "message": error.message}
     for name, refused in REFUSED.items():
         try:
             qat.prepare(model, X, exclude=["pointwise"] if "float" in name else [], quantizers=[refused])
@@ -188,30 +194,25 @@ def calibrated() -> dict[str, Any]:
 
 def beyond() -> dict[str, Any]:
     """What data have beyond the learnt ranges: those that ranges were learnt from, and others three times as large."""
-    found = {}
-    for name, settings in {
-        "min_max": {"range": "min_max"},
-        "percentile": {"range": "percentile", "percentile": 90.0},
-    }.items():
-        prepared = qat.prepare(network(), X, quantizers=[quantizer("relu", activations=settings)])
-        for times in (1, 3):
-            found[f"{name}, {times}"] = {each["layer"]: each for each in qat.ranges(prepared, times * X)}
-    return found
+    ranges = {"relu": {"range": "min_max"}, "relu_2": {"range": "percentile", "percentile": 90.0}}
+    quantizers = [quantizer(name, activations=settings) for name, settings in ranges.items()]
+    prepared = qat.prepare(network(), X, quantizers=quantizers)
+    return {str(times): {each["layer"]: each for each in qat.ranges(prepared, X, times * X)} for times in (1, 3)}
 
 
 def schedule() -> dict[str, Any]:
-    """The averages of a BatchNormalization and the learning rate at the end, by epochs and when it was frozen."""
-    found = {}
-    for epochs, frozen_after, decay in ((1, 1, "none"), (1, 0, "none"), (2, None, "none"), (2, 2, "cosine")):
-        tf_keras.utils.set_random_seed(1)
-        prepared = qat.prepare(network(), X)
-        options = {"epochs": epochs, "freeze_batch_norm_after": frozen_after, "learning_rate_decay": decay}
-        options |= {"batch_size": 32, "learning_rate": 1e-3, "early_stopping": None, "freeze_ranges_after": None}
-        quantize._fit_simulated(prepared, data.Samples(X, Y), options, 1, lambda *_: None)
-        averages = prepared.model.get_layer("quant_depthwise_bn").layer.moving_mean
-        rate = float(prepared.model.optimizer.learning_rate)
-        found[f"{epochs}, {frozen_after}, {decay}"] = {"averages": averages.numpy().tolist(), "rate": rate}
-    return found
+    """The averages of a BatchNormalization after each of three epochs, and the learning rate at the end."""
+    prepared = qat.prepare(network(), X)
+    averages = {}
+
+    def progress(epoch: int, epochs: int) -> None:
+        if epoch:
+            averages[epoch] = prepared.model.get_layer("quant_depthwise_bn").layer.moving_mean.numpy().tolist()
+
+    options = {"epochs": 3, "freeze_batch_norm_after": None, "learning_rate_decay": "cosine", "learning_rate": 1e-3}
+    options |= {"batch_size": 32, "early_stopping": None, "freeze_ranges_after": None}
+    quantize._fit_simulated(prepared, data.Samples(X, Y), options, 1, progress)
+    return {"averages": list(averages.values()), "rate": float(prepared.model.optimizer.learning_rate)}
 
 
 def merged_relu() -> dict[str, Any]:

@@ -119,6 +119,10 @@ def exact() -> dict[str, Any]:
                      "output_sqnr_db": None, "lost": 0, "regained": 0, "low": 0.0, "high": 6.0, "suggestion": ""},
                 ],
             },
+            "ranges": [
+                {"layer": "stem_relu", "low": 0.0, "high": 6.1, "test_low": 0.0, "test_high": 6.4, "clipped": 0.0004,
+                 "usual": 0.0003},
+            ],
             "warnings": ["no representative sample is of class 3: take some of every class."],
             "gate": {"max_accuracy_drop": 0.01, "accuracy_drop": 1 / 360, "passed": True},
         },

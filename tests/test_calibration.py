@@ -61,7 +61,8 @@ def test_test_data_in_other_units_is_a_warning() -> None:
 
 
 def ranged(layer: str, low: float, high: float, test_low: float, test_high: float, clipped: float) -> dict[str, Any]:
-    return {"layer": layer, "low": low, "high": high, "test_low": test_low, "test_high": test_high, "clipped": clipped}
+    tested = {"test_low": test_low, "test_high": test_high, "clipped": clipped, "usual": 0.0}
+    return {"layer": layer, "low": low, "high": high, **tested}
 
 
 def test_a_layer_beyond_its_calibrated_range_is_a_warning_that_says_by_how_much() -> None:
@@ -70,6 +71,7 @@ def test_a_layer_beyond_its_calibrated_range_is_a_warning_that_says_by_how_much(
     assert "layer deep: 3.1 % of its values on the test set are clipped: they run from -1.5 to 9, 100 % of" in warning
     (warning,) = calibration.range_warnings([fine, beyond], "training")
     assert "100 % of the range beyond that of training (-1 to 4)" in warning
+    assert calibration.range_warnings([{**beyond, "usual": 0.02}], "training") == [], "an average leaves some out"
     many = [ranged(f"layer_{i}", 0, 1, 0, 2, 0.01 * i) for i in range(1, 9)]
     found = calibration.range_warnings(many)
     assert found[0].startswith("layer layer_8: 8.0 %") and found[-1].startswith("3 more layers") and len(found) == 6
