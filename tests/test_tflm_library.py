@@ -7,6 +7,7 @@ Cortex-M55: then published models run on it, on emulated cores.
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 from pipeline import board, check, golden, interpreters, project, recipe, runtimes, tflite, tflm, tflm_library, vectors
 from pipeline.errors import ModelError, ToolError, UnsupportedError
+from pipeline.run import run_recipe
 from pipeline.tflite import quantized_model
 from pipeline.tflm_library import BY_FRAMEWORK, CHIRALE, ESP_TFLITE_MICRO, EXISTING, Library
 from pipeline.verification import verify_model
@@ -244,3 +246,24 @@ def test_a_published_model_verifies_on_tflm_itself(
     assert (found["mismatched_samples"], found["layer_mismatches"]) == (0, 0)
     assert f"Measured on {name}: TFLM takes" in found["notes"][-1]
     assert found["layers_compared"] > 0
+
+
+@pytest.mark.tflm_target
+@pytest.mark.emulated
+@pytest.mark.golden
+@pytest.mark.zoo
+def test_a_recipe_with_tflm_is_proved_with_an_arena_of_the_board(model_zoo: Path, tmp_path: Path) -> None:
+    if not TARGET:
+        pytest.skip(f"{tflm_library.VARIABLE} is not set: there is no TFLM library to build with")
+    shutil.copy(model_zoo / "mlperf_tiny/ad01_int8.tflite", tmp_path / "net.tflite")
+    (tmp_path / "recipe.yaml").write_text(
+        "name: net\nmodel: {tflite: net.tflite}\ntargets: [{board: qemu_cortex_m4, runtime: tflm}]\n"
+        f"verify: {{samples: 3}}\ntflm: {{library: {TARGET}}}\n"
+    )
+    work = tmp_path / "work"
+    found = run_recipe(tmp_path / "recipe.yaml", out=work, progress=lambda stage, done, total: None)
+    (target,) = found.targets
+    assert target["exact"] and target["verify"]["mismatched_samples"] == target["verify"]["layer_mismatches"] == 0
+    (header,) = work.glob("firmware-*/project/lib/net/*/net_arena.h")
+    assert f"NET_ARENA_BYTES {target['verify']['arena_bytes']}u" in header.read_text()
+    assert "Measured on qemu_cortex_m4: TFLM takes" in header.read_text()
