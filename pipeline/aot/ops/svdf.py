@@ -27,8 +27,9 @@ def lower_svdf(graph: Graph, op: Op, core: Core) -> Step:
     bias = constant(graph, op, 3, "biases", (units,), ("int32",))
     kept = variable(graph, op, 4, batches * units * rank * memory, times.dtype)
 
-    scales = [np.float32(t.scale) for t in (source, features, kept, times, output)]
-    bias_scale = float(scales[2] * scales[3])
+    # In double, as the host interpreter's answers at ties say.
+    scales = [t.scale for t in (source, features, kept, times, output)]
+    bias_scale = scales[2] * scales[3]
     if not abs(bias.scale - bias_scale) < _BIAS_TOLERANCE:
         raise refuse(
             op,
@@ -36,8 +37,8 @@ def lower_svdf(graph: Graph, op: Op, core: Core) -> Step:
             "either.",
             "convert the model again.",
         )
-    first = checked_multiplier(op, float(scales[0] * scales[1] / scales[2]))
-    second = checked_multiplier(op, float(scales[2] * scales[3] / scales[4]))
+    first = checked_multiplier(op, scales[0] * scales[1] / scales[2])
+    second = checked_multiplier(op, scales[2] * scales[3] / scales[4])
 
     largest = max(127 - source.zero_point, source.zero_point + 128)
     sums = [int(s) for s in np.abs(codes(features).astype(np.int64)).sum(axis=1) * largest]
