@@ -59,6 +59,7 @@ def elementwise_case(op: str, number: int, dtype: str = "int8") -> Case:
     twice = one == two and draw.chance(0.2)  # the same tensor on both sides
     constant = None if twice else draw.choice((None, None, 0, 1))
     first, second, output = scales(draw, op)
+    output = output if dtype == "int8" else max(output, 1e-6)  # TFLM refuses a clamp beyond int32
     zeros = draw.zero_point(), draw.zero_point(), draw.zero_point()
 
     model = TfliteBuilder()
