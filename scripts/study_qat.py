@@ -1,6 +1,6 @@
 """What int8 costs the digits example and what training recovers, over several seeds: a table of docs/quantization.md.
 
-python scripts/study_qat.py [--seeds 5] [--out build/study]
+python scripts/study_qat.py [--seeds 10] [--out build/study]
 
 A minute a seed on a free machine; what is done is found again. All training is in this process, so that TensorFlow is
 loaded once, and layers are not ranked.
@@ -30,6 +30,8 @@ VARIANTS = {
 }
 # 4 bits move more weights than 8 do: half of the rate that the float model was trained with, and not a tenth.
 SCHEDULE = {"epochs": 20, "learning_rate": 1e-3}
+# SCHEDULE was chosen on seeds 1 to 3, so these are left out.
+FIRST_SEED = 4
 # Student's t, 97.5 %, by degrees of freedom.
 T = {4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 
@@ -57,7 +59,7 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seeds", type=int, default=5, choices=[count + 1 for count in T])
+    parser.add_argument("--seeds", type=int, default=10, choices=[count + 1 for count in T])
     parser.add_argument("--out", type=Path, default=Path("build") / "study")
     options = parser.parse_args(arguments)
     os.environ.update(train_worker.ENVIRONMENT)
@@ -67,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
     rows = ["| Weights | float | PTQ | QAT | QAT - PTQ, by seed | mean, 95 % interval |", "|---|---|---|---|---|---|"]
     for variant, quantizer in VARIANTS.items():
         found = []
-        for seed in range(1, options.seeds + 1):
+        for seed in range(FIRST_SEED, FIRST_SEED + options.seeds):
             found.append(accuracies(original, quantizer, seed, options.out))
             print(f"{variant}, seed {seed}: {found[-1]}", file=sys.stderr)
         means = [f"{statistics.mean(run[method] for run in found):.1f}" for method in ("float", "ptq", "qat")]

@@ -28,7 +28,8 @@ def test_with_one_scale_of_4_bits_ptq_loses_accuracy_and_qat_beats_it_beyond_cha
 ) -> None:
     original = study.recipe.load(study.DIGITS)
     quantizer = study.VARIANTS["4 bits, one scale for each layer"]
-    runs = [study.accuracies(original, quantizer, seed, tmp_path) for seed in range(1, 6)]
+    seeds = range(study.FIRST_SEED, study.FIRST_SEED + 5)
+    runs = [study.accuracies(original, quantizer, seed, tmp_path) for seed in seeds]
     assert study.interval([run["float"] - run["ptq"] for run in runs])[0] >= 3, runs
     assert study.interval([run["qat"] - run["ptq"] for run in runs])[1] > 0, runs
     assert study.interval([run["float"] - run["qat"] for run in runs])[0] <= 1, runs
