@@ -88,7 +88,7 @@ def again(model: TfliteBuilder, known: dict[str, int]) -> None:
 
 def read_as(shape: tuple[int, ...], dtype: str) -> Change:
     def change(model: TfliteBuilder, known: dict[str, int]) -> None:
-        model.op("READ_VARIABLE", [known["handle"]], [model.tensor(shape, dtype=dtype, scale=0.1)])
+        model.op("READ_VARIABLE", [known["handle"]], [model.output(shape, dtype=dtype, scale=0.1)])
 
     return change
 

@@ -244,16 +244,26 @@ def test_a_place_is_released_after_a_failure(desk: Lab) -> None:
     assert desk.is_free
 
 
+# A shell that starts a job in the background lets it ignore SIGINT, so the handler is put back.
+INTERRUPTIBLE = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "from pipeline.cli import main; sys.exit(main(sys.argv[1:]))"
+)
+
+
 @needs_labgrid
 @pytest.mark.emulated
 @pytest.mark.golden
 def test_a_place_is_released_when_a_run_is_interrupted(desk: Lab) -> None:
     waits = f"{sys.executable} -c 'import time; time.sleep(600)' {{elf}}"
     words = [*desk.verify, "--port", "labgrid://desk", "--flash", waits]
-    with subprocess.Popen([sys.executable, "-m", "pipeline", *words], stderr=subprocess.PIPE) as run:
-        wait_for(lambda: not desk.is_free)
-        run.send_signal(signal.SIGINT)
-        _, said = run.communicate(timeout=60)
+    with subprocess.Popen([sys.executable, "-c", INTERRUPTIBLE, *words], stderr=subprocess.PIPE) as run:
+        try:
+            wait_for(lambda: not desk.is_free)
+            run.send_signal(signal.SIGINT)
+            _, said = run.communicate(timeout=60)
+        finally:
+            run.kill()
     assert run.returncode == 130, said.decode()
     assert desk.is_free
 

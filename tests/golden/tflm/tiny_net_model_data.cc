@@ -1,6 +1,6 @@
 /* tiny_net.tflite for TensorFlow Lite Micro, by tensorflash 0.1.0. Do not edit.
  * sha256 5fc3a7ef2954d17ad1ca22e9ffbd783d327f00eb6e111e52a28a795f20c43c14
- * made by made_for_a_test */
+ * made by made for a test */
 #include "tiny_net_model_data.h"
 
 const unsigned int g_tiny_net_model_data_size = 984;
