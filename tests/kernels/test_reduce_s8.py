@@ -30,7 +30,9 @@ def reduce_case(op: str, number: int, dtype: str = "int8") -> Case:
         ratio = draw.log_uniform(1e-9, 1e3)
     input_zero, output_zero = draw.zero_point(), draw.output_zero_point()
     if op == "SUM":
-        ratio = min(ratio, 1e3) / draw.choice((1, math.prod(shape[axis] for axis in axes)))
+        count = math.prod(shape[axis] for axis in axes)
+        largest = 1e3 if dtype == "int8" else 32767 / count  # a sum of int16 codes has less room in an int32
+        ratio = min(ratio, largest) / draw.choice((1, count))
     if op == "REDUCE_MAX":
         ratio, output_zero = 1.0, input_zero
 
