@@ -37,6 +37,7 @@ ENVIRONMENT = {
     "KERAS_BACKEND": "tensorflow",  # of Keras 3, which may be configured for another
     "TF_CPP_MIN_LOG_LEVEL": "2",
     "CUDA_VISIBLE_DEVICES": "-1",  # a GPU would train another model
+    "TF_ENABLE_ONEDNN_OPTS": "1",  # what it is by default; without, other kernels add in another order
     "PYTHONHASHSEED": "0",
     "PYTHONDONTWRITEBYTECODE": "1",
 }
