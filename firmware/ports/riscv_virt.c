@@ -2,18 +2,9 @@
 #include "chip.h"
 
 #define UART 0x10000000u
-#define UART_INTERRUPTS 1u
 #define UART_LINE_STATUS 5u
-#define INTERRUPT_DATA_READY 0x01u
 #define LINE_DATA_READY 0x01u
 #define LINE_TX_EMPTY 0x20u
-
-/* The platform's interrupt controller, RISC-V PLIC Specification 1.0: the UART is its source 10 here. */
-#define PLIC_UART_PRIORITY 0x0C000028u
-#define PLIC_ENABLE 0x0C002000u
-#define PLIC_CLAIM 0x0C200004u
-#define PLIC_UART (1u << 10)
-#define MIE_EXTERNAL (1u << 11)
 
 #define TEST_DEVICE 0x00100000u
 #define TEST_RESET 0x7777u
@@ -23,21 +14,6 @@ static volatile uint8_t *uart(uint32_t offset) {
 }
 
 void tflash_chip_init(void) {
-  *uart(UART_INTERRUPTS) = INTERRUPT_DATA_READY;
-}
-
-/* Until the UART has an interrupt, which is never taken: mstatus.MIE stays 0. As nvic.h. */
-static void sleep(void) {
-  *tflash_register(PLIC_UART_PRIORITY) = 1;
-  *tflash_register(PLIC_ENABLE) = PLIC_UART;
-  __asm__ volatile(
-      ".option push\n .option arch, +zicsr\n"
-      " csrw mie, %0\n wfi\n"
-      ".option pop"
-      :
-      : "r"(MIE_EXTERNAL)
-      : "memory");
-  *tflash_register(PLIC_CLAIM) = *tflash_register(PLIC_CLAIM);
 }
 
 int tflash_chip_uart_ready(void) {
@@ -46,7 +22,6 @@ int tflash_chip_uart_ready(void) {
 
 uint8_t tflash_chip_uart_read(void) {
   while (!tflash_chip_uart_ready()) {
-    sleep();
   }
   return *uart(0);
 }
