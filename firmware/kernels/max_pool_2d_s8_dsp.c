@@ -10,38 +10,26 @@
 #include "max_pool_2d_s8_dsp.h"
 
 #include "dsp.h"
-#include "window.h"
 
-void tflash_max_pool_2d_s8_dsp(const struct tflash_max_pool_2d_s8_dsp_params *p, const int8_t *input, int8_t *output) {
-  const int32_t input_row = p->input_width * p->channels;
-
-  for (int32_t b = 0; b < p->batches; ++b) {
-    for (int32_t y = 0; y < p->output_height; ++y) {
-      const int32_t y_origin = y * p->stride_height - p->pad_top;
-      const int32_t fy_first = tflash_first_tap(y_origin, 1);
-      const int32_t rows = tflash_end_tap(y_origin, 1, p->filter_height, p->input_height) - fy_first;
-      for (int32_t x = 0; x < p->output_width; ++x) {
-        const int32_t x_origin = x * p->stride_width - p->pad_left;
-        const int32_t fx_first = tflash_first_tap(x_origin, 1);
-        const int32_t columns = tflash_end_tap(x_origin, 1, p->filter_width, p->input_width) - fx_first;
-        const int8_t *const window = input + (y_origin + fy_first) * input_row + (x_origin + fx_first) * p->channels;
-        for (int32_t c = 0; c < p->channels; c += 4) {
-          const int32_t first = c <= p->channels - 4 ? c : p->channels - 4;
-          const int8_t *row = window + first;
-          uint32_t largest = tflash_four_codes(p->activation_min);
-          for (int32_t fy = 0; fy < rows; ++fy) {
-            const int8_t *at = row;
-            for (int32_t fx = columns; fx > 0; --fx) {
-              largest = tflash_larger_codes(tflash_load_word(at), largest);
-              at += p->channels;
-            }
-            row += input_row;
-          }
-          tflash_store_word(output + first, tflash_lesser_codes(largest, tflash_four_codes(p->activation_max)));
-        }
-        output += p->channels;
+static inline void pool(const struct tflash_max_pool_2d_s8_dsp_params *p, const int8_t *window, int32_t rows,
+                        int32_t columns, int8_t *output) {
+  for (int32_t c = 0; c < p->channels; c += 4) {
+    const int32_t first = c <= p->channels - 4 ? c : p->channels - 4;
+    const int8_t *row = window + first;
+    uint32_t largest = tflash_four_codes(p->activation_min);
+    for (int32_t fy = 0; fy < rows; ++fy) {
+      const int8_t *at = row;
+      for (int32_t fx = columns; fx > 0; --fx) {
+        largest = tflash_larger_codes(tflash_load_word(at), largest);
+        at += p->channels;
       }
+      row += p->input_width * p->channels;
     }
-    input += p->input_height * input_row;
+    tflash_store_word(output + first, tflash_lesser_codes(largest, tflash_four_codes(p->activation_max)));
   }
 }
+
+#define TFLASH_PARAMS struct tflash_max_pool_2d_s8_dsp_params
+#define TFLASH_WINDOW pool
+#define TFLASH_BODY void tflash_max_pool_2d_s8_dsp
+#include "pool_2d_windows_body.h"
