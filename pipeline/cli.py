@@ -248,6 +248,7 @@ def _verify(options: argparse.Namespace) -> Outcome:
 
 def _project(options: argparse.Namespace) -> Outcome:
     from pipeline import audit, board, display, project, runtimes, tflite
+    from pipeline.check import check_export
 
     target = board.load(options.board)
     graph = tflite.read(options.model)
@@ -261,7 +262,7 @@ def _project(options: argparse.Namespace) -> Outcome:
         "environments": [],
         "kept": [],
         "replaced": [],
-        "notes": list(export.notes),
+        "notes": [*export.notes, *check_export(graph, export, target).problems],
     }
     if options.as_library:
         if options.protocol is not None:

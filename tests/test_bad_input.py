@@ -147,6 +147,17 @@ def test_a_model_that_is_too_large_for_the_board_is_refused_before_anything_is_b
     assert tree(tmp_path) == {model.name}
 
 
+@pytest.mark.parametrize("kind", ["flash", "RAM"])
+def test_a_project_that_is_too_large_for_its_board_says_so(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "large.tflite"
+    model.write_bytes(large_model(kind))
+    assert cli.main(["project", str(model), "--board", "qemu_cortex_m0", "--out", str(tmp_path / "out")]) == 0
+    shown = capsys.readouterr().out
+    assert f"{kind}: about " in shown and "too many" in shown
+
+
 @pytest.mark.golden
 @pytest.mark.emulated
 @pytest.mark.parametrize("kind", ["flash", "RAM"])
