@@ -53,6 +53,6 @@ def test_the_arena_of_a_benchmark_network_is_below_what_tflm_takes(name: str, tm
     path.write_bytes(MODELS[name]())
     graph = tflite.read(path)
     model = tflite.quantized_model(graph)
-    tflm = interpreters.tflm_arena(model, vectors.make(model, 1, 0).inputs).arena_bytes
+    tflm = interpreters.tflm_arena(model, vectors.make(model, 1, 0).inputs).bytes
     assert tflm >= bytes_without_overlaps(graph)
     assert all(export(graph, core).arena_bytes < tflm for core in CORES.values())
