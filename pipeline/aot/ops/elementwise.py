@@ -234,9 +234,6 @@ def _loops(
 
 
 def _add_dsp_obstacle(step: Step) -> str | None:
-    shape, first, second = (step.params[name] for name in ("shape", "strides1", "strides2"))
-    if not (isinstance(shape, tuple) and shape[:3] == (1, 1, 1) and first == second):
-        return "an input that repeats"
     shift = step.params["output_shift"]
     if not isinstance(shift, int) or not 1 <= -shift <= packing.LARGEST_RIGHT_SHIFT:
         return f"a shift of the sum by {shift}"
@@ -250,7 +247,6 @@ def _integers(step: Step) -> dict[str, int]:
 def _add_dsp(step: Step, sign2: int) -> Step:
     """add_s8_dsp with its operands sorted by scale: the larger scale's multiplier is 1/2, which a shift does."""
     params = _integers(step)
-    shape = step.params["shape"]
     coarse, fine = ("1", "2") if (params["multiplier1"], params["shift1"]) == (1 << 30, 0) else ("2", "1")
     coarse_factor = (1 if coarse == "1" else sign2) << _LEFT_SHIFT
     right = -params[f"shift{fine}"]
@@ -263,7 +259,9 @@ def _add_dsp(step: Step, sign2: int) -> Step:
         inputs=step.inputs if coarse == "1" else step.inputs[::-1],
         in_place=step.in_place if coarse == "1" or step.in_place is None else 1 - step.in_place,
         params={
-            "count": shape[3] if isinstance(shape, tuple) else 0,
+            "shape": step.params["shape"],
+            "coarse_strides": step.params[f"strides{coarse}"],
+            "fine_strides": step.params[f"strides{fine}"],
             "offset": params[f"offset{coarse}"] * coarse_factor,
             "coarse_factor": coarse_factor,
             "fine_offset": params[f"offset{fine}"] << left,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.aot.lower import lower
-from pipeline.aot.steps import Step
+from pipeline.aot.steps import PORTABLE, Core, Step
 from pipeline.errors import UnsupportedError
 from tests.tflite_builder import TfliteBuilder
 
@@ -20,6 +20,7 @@ def lowered(
     output: tuple[int, ...] = (2, 3),
     scales: tuple[float, float, float] = (0.1, 0.1, 0.1),
     constant: bool = False,
+    core: Core = PORTABLE,
     **options: Any,
 ) -> Step:
     """The step of one op; constant: the first operand is one."""
@@ -28,7 +29,7 @@ def lowered(
     a = model.constant(zeros, scale=scales[0]) if constant else model.input(first, scale=scales[0])
     b = model.input(second, scale=scales[1])
     model.op(op, [a, b], [model.output(output, scale=scales[2])], **options)
-    (step,) = lower(model.graph())
+    (step,) = lower(model.graph(), core)
     return step
 
 
@@ -95,3 +96,9 @@ def test_sums_of_other_types_are_refused() -> None:
     model.op("PRELU", [x, x], [model.output((4,), dtype="int16", scale=0.1)])
     with pytest.raises(UnsupportedError, match="is int16; the aot kernel works on int8"):
         lower(model.graph())
+
+
+@pytest.mark.parametrize("op", ["ADD", "SUB"])
+@pytest.mark.parametrize("second", [(3,), (2, 1), (1,)])
+def test_sums_with_an_operand_that_repeats_have_the_dsp_kernel(op: str, second: tuple[int, ...]) -> None:
+    assert lowered(op, second=second, core=Core(frozenset({"dsp"}))).kernel == "add_s8_dsp"

@@ -219,7 +219,9 @@ static void run_quant_project(void) {
 /* op 6, ADD, 1x4x4x32 -> 1x4x4x32: digits/quant_add/add */
 static void run_quant_add(void) {
   static const struct tflash_add_s8_dsp_params params = {
-      .count = 512,
+      .shape = {1, 1, 1, 512},
+      .coarse_strides = {0, 0, 0, 1},
+      .fine_strides = {0, 0, 0, 1},
       .offset = 10485760,
       .coarse_factor = 1048576,
       .fine_offset = 56623104,

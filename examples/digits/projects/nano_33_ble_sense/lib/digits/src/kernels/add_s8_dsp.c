@@ -1,11 +1,12 @@
-/* Sum or difference of two tensors of one shape, int8 in, int8 out, for cores with SMMLAR.
+/* Sum or difference of two tensors, int8 in, int8 out, each repeated along the dimensions where the other is longer, for
+ * cores with SMMLAR.
  *   output = clamp(requant(+-(coarse - its zero point) * 2^19 +- requant((fine - its zero point) * 2^20)))
- *   coarse  [count] int8, the input with the larger scale: its multiplier in TFLM's ADD and SUB is 1/2, which is exact
- *   fine    [count] int8
- *   output  [count] int8
+ *   coarse  int8, the input with the larger scale: its multiplier in TFLM's ADD and SUB is 1/2, which is exact
+ *   fine    int8; any shapes that broadcast to the output's; neighbouring dimensions are merged to four
+ *   output  [shape] int8
  * Bit-exact with: TFLM's ADD and SUB (double rounding).
  * Overflow: none possible. Offset codes are within +-255, shifted left by at most 22; the sum, doubled, is below 2^29.
- * Scratch: none. The output may be one of the inputs; else they must not overlap.
+ * Scratch: none. The output may be an input that has the output's shape; else they must not overlap.
  *
  * Two elements at a time: 34 instructions, of which ten multiply; 43 cycles on a Cortex-M4, where the two LDM of
  * constants, for which there are no registers, take 5 and 7 cycles and the rest one or two. The loop is 130 bytes. */
@@ -100,8 +101,10 @@ static void run_pairs(const struct pairs *pairs, const int8_t *coarse, const int
 
 #endif
 
-void tflash_add_s8_dsp(const struct tflash_add_s8_dsp_params *p, const int8_t *coarse, const int8_t *fine,
-                       int8_t *output) {
+/* One run of the innermost loop. An input that is one code for all of the run goes into the offset of its product, and the
+ * codes that are read in its place count nothing. */
+static void add_run(const struct tflash_add_s8_dsp_params *p, const int8_t *coarse, const int8_t *fine, int8_t *output) {
+  const int32_t count = p->shape[3];
   struct pairs pairs = {
       .fine_left = (int32_t)(UINT32_C(1) << p->fine_left),
       .fine_offset = p->fine_offset,
@@ -114,17 +117,42 @@ void tflash_add_s8_dsp(const struct tflash_add_s8_dsp_params *p, const int8_t *c
       .multiplier = p->multiplier,
       .rounding = (int32_t)((uint32_t)(int32_t)p->doubled_zero << p->code),
       .code = p->code,
-      .count = p->count >> 1,
+      .count = count >> 1,
       .step = 1,
   };
+  if (p->coarse_strides[3] == 0) {
+    pairs.offset += *coarse * pairs.coarse_factor;
+    pairs.coarse_factor = 0;
+    coarse = fine;
+  }
+  if (p->fine_strides[3] == 0) {
+    pairs.fine_offset += *fine * pairs.fine_left;
+    pairs.fine_left = 0;
+    fine = coarse;
+  }
   if (pairs.count > 0) {
     run_pairs(&pairs, coarse, fine, output);
   }
-  if ((p->count & 1) != 0) {
-    const int32_t last = p->count - 1;
+  if ((count & 1) != 0) {
+    const int32_t last = count - 1;
     pairs.count = 1;
     pairs.step = 0;
     run_pairs(&pairs, coarse + last, fine + last, output + last);
   }
-  tflash_clamp_codes(output, p->count, p->activation_min, p->activation_max);
+}
+
+void tflash_add_s8_dsp(const struct tflash_add_s8_dsp_params *p, const int8_t *coarse, const int8_t *fine,
+                       int8_t *output) {
+  const int32_t *const m = p->coarse_strides;
+  const int32_t *const n = p->fine_strides;
+  int8_t *out = output;
+  for (int32_t i = 0; i < p->shape[0]; ++i) {
+    for (int32_t j = 0; j < p->shape[1]; ++j) {
+      for (int32_t k = 0; k < p->shape[2]; ++k) {
+        add_run(p, coarse + i * m[0] + j * m[1] + k * m[2], fine + i * n[0] + j * n[1] + k * n[2], out);
+        out += p->shape[3];
+      }
+    }
+  }
+  tflash_clamp_codes(output, (int32_t)(out - output), p->activation_min, p->activation_max);
 }

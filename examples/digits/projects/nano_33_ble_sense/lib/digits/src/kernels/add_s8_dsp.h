@@ -1,4 +1,4 @@
-/* Sum or difference of two tensors of one shape, int8, by SMMLAR. The contract is in add_s8_dsp.c. */
+/* Sum or difference of two tensors that broadcast, int8, by SMMLAR. The contract is in add_s8_dsp.c. */
 #ifndef TFLASH_ADD_S8_DSP_H
 #define TFLASH_ADD_S8_DSP_H
 
@@ -9,7 +9,9 @@ extern "C" {
 #endif
 
 struct tflash_add_s8_dsp_params {
-  int32_t count;
+  int32_t shape[4];          /* of the output, outer to inner, 1 where unused */
+  int32_t coarse_strides[4]; /* elements from one index to the next, 0 where the input repeats */
+  int32_t fine_strides[4];
   int32_t offset;       /* coarse_factor * -zero point of the coarser input */
   int32_t coarse_factor; /* 2^20, or -2^20 where it is subtracted */
   int32_t fine_offset;  /* 2^fine_left * -zero point of the finer input */
