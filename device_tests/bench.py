@@ -77,7 +77,7 @@ class Bench:
                 saved = proof.golden_answers(workspace, export, given, golden.LAYER_SAMPLES, _silent)
             saved.require_layers(export.layers)
             if export.runtime == "tflm" and is_flashable(board, place.port, place.flash):
-                export = tflm_arena.measure(
+                export, _ = tflm_arena.measure(
                     workspace,
                     export,
                     board,

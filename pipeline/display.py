@@ -261,9 +261,7 @@ def verdict(found: Json, paint: Paint) -> str:
     if found["stack_bytes"] is not None:
         rows.append(("stack", f"{found['stack_bytes']:,} bytes at the deepest"))
     title = f"{head}  {clean(found['model']['path'], 80)} on {found['board']} ({found['runtime']})"
-    return "\n".join(
-        [title, *_facts(rows), *(f"  {clean(note, 200)}" for note in found.get("notes", ())), *_profile(found)]
-    )
+    return "\n".join([title, *_facts(rows), *(f"  {clean(note, 200)}" for note in found["notes"]), *_profile(found)])
 
 
 def _profile(found: Json) -> list[str]:
@@ -271,7 +269,7 @@ def _profile(found: Json) -> list[str]:
     if "layers" not in found:
         return []
     if found["layers"] is None:
-        return ["", f"  no profile: {found['board']} counts no instructions"]
+        return ["", f"  no profile: {found['board']} counts no instructions of layers"]
     lines = ["", "   op                          instructions   share         MACs   per MAC"]
     for row in found["layers"]:
         per_mac = "" if row["instructions_per_mac"] is None else f"{row['instructions_per_mac']:.2f}"

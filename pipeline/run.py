@@ -166,7 +166,13 @@ def _targets(request: Recipe, wanted: Sequence[str]) -> list[tuple[Board, str]]:
     runtime = {t.board: t.runtime for t in reversed(request.targets) if "runtime" in t.model_fields_set}
     chosen = [(b, runtime.get(b)) for b in dict.fromkeys(wanted)]
     chosen = chosen or [(t.board, t.runtime if "runtime" in t.model_fields_set else None) for t in request.targets]
-    return [_target(boards.load(board), runtime) for board, runtime in chosen]
+    found = [_target(boards.load(board), runtime) for board, runtime in chosen]
+    if request.activations == "int16" and any(runtime == "edgetpu" for _, runtime in found):
+        raise RequestError(
+            "the recipe has activations of int16, and an Edge TPU computes with int8.",
+            hint="`convert: {activations: int8}`, or a recipe of their own for the boards with an Edge TPU.",
+        )
+    return found
 
 
 def _target(board: Board, runtime: str | None) -> tuple[Board, str]:
@@ -224,7 +230,8 @@ class _Proof:
         if self.last < STAGES.index("build"):
             return {}
         if export.runtime == "tflm" and self.last >= STAGES.index("verify"):
-            export = tflm_arena.measure(self.workspace, export, board, self.progress)
+            export, measured = tflm_arena.measure(self.workspace, export, board, self.progress)
+            self.steps.append(measured)
         made = firmware(self.workspace, export, board, self.progress)
         self.steps.append(made.step)
         if self.last < STAGES.index("verify"):
@@ -289,7 +296,7 @@ class _Proof:
         step = self.workspace.step(
             f"verify-{board.id}-{export.runtime}",
             {"golden": truth.digest, "firmware": made.step.digest, "test": _test_digest(test)},
-            {},
+            {"notes": list(export.notes)},
             {"tensorflash": __version__, **_tools(board), **interpreters.litert_versions()},
             run,
         )

@@ -17,7 +17,7 @@ from pipeline.board import Board
 from pipeline.check import FIRMWARE_RAM_BYTES
 from pipeline.devices import open_device
 from pipeline.model import Export
-from pipeline.workspace import Workspace, digest
+from pipeline.workspace import StepResult, Workspace, digest
 
 # TFLM plans in memory that it gives back afterwards, and does not count it.
 MARGIN_BYTES = 256
@@ -34,8 +34,8 @@ def measure(
     port: str | None = None,
     serial_number: str | None = None,
     flash: str | None = None,
-) -> Export:
-    """The export with the arena that its own firmware needs on the board: what is used, and a margin.
+) -> tuple[Export, StepResult]:
+    """The export with the arena that its own firmware needs on the board: what is used, and a margin; and the step.
 
     The margin is a 32nd, at least 256 bytes; it is doubled until the firmware starts with it. Kept in the work folder.
 
@@ -92,11 +92,9 @@ def measure(
     )
     found = json.loads((step.path / "arena.json").read_text(encoding="utf-8"))
     arena_bytes, used_bytes = found["arena_bytes"], found["used_bytes"]
-    return tflm.with_arena(
-        export,
-        arena_bytes,
-        f"Measured on {board.id}: TFLM takes {used_bytes} bytes there; the margin is {arena_bytes - used_bytes} bytes.",
-    )
+    margin = arena_bytes - used_bytes
+    said = f"Measured on {board.id}: TFLM takes {used_bytes} bytes there; the margin is {margin} bytes."
+    return tflm.with_arena(export, arena_bytes, said), step
 
 
 def _ample(export: Export, board: Board) -> int:

@@ -146,7 +146,7 @@ def verify_export(
             ports.find(target, port=address, serial_number=serial_number)
         truth = saved or golden_answers(workspace, export, given, golden.LAYER_SAMPLES, progress)
         if export.runtime == "tflm" and is_flashable(target, address, flash):
-            export = tflm_arena.measure(
+            export, _ = tflm_arena.measure(
                 workspace,
                 export,
                 target,
@@ -186,8 +186,6 @@ def verify_export(
         instructions=answers.counts,
         stack_bytes=answers.stack_bytes,
     )
-    if export.notes:
-        found["notes"] = list(export.notes)
     if profile:
         found["layers"] = profile_json(export, answers.profile)
     return found
@@ -379,7 +377,7 @@ def ask(
                 traced.append(device.trace(given.sample(index), export.layers))
             progress(stage, layer_samples, layer_samples)
     counts = None
-    if profile and given.samples:
+    if profile and export.layers and given.samples:
         with reach(images["trace"]) as device:
             device.expect(export.model, export.runtime)
             device.reset()

@@ -272,6 +272,7 @@ def as_json(
         "weights_bytes": export.weights_bytes,
         "model_flash_bytes": image.model_flash_bytes,
         "model_ram_bytes": image.model_ram_bytes,
+        "notes": list(export.notes),
     }
 
 

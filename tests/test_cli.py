@@ -371,6 +371,7 @@ def verdict(**changes: Any) -> dict[str, Any]:
         "weights_bytes": 1_000,
         "model_flash_bytes": 3_000,
         "model_ram_bytes": 2_100,
+        "notes": [],
         **changes,
     }
 

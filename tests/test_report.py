@@ -180,6 +180,11 @@ def test_the_page_says_which_layers_a_build_does_not_have(tmp_path: Path) -> Non
     assert "Op 3, PAD, is not shown: op 4 (CONV_2D) pads while it reads." in page.text
 
 
+def test_the_page_says_what_the_runtime_has_to_say(tmp_path: Path) -> None:
+    text = written(report_sample.given_model(), tmp_path)[0].text
+    assert "so there is no plan to draw. Built with the vendor's TFLM. Measured here: it takes 5000 bytes." in text
+
+
 def test_the_page_shows_of_which_types_the_tensors_are(tmp_path: Path) -> None:
     page = written(report_sample.exact(), tmp_path)[0].text
     assert "int32: 12 tensors, int8: 28 tensors; no op between the edges works on floats" in page
@@ -325,6 +330,7 @@ def test_what_verify_prints_is_what_the_report_takes() -> None:
         weights_bytes=4,
         hidden=(),
         arenas={},
+        notes=("Built with it.",),
         model=SimpleNamespace(path="m.tflite", sha256="0"),
     )
     printed = verify.as_json(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -92,6 +93,15 @@ def test_the_json_is_json_and_names_files_that_are_there(done: tuple[Path, Path,
     )
     assert [(Path(path) / "platformio.ini").is_file() for path in found["projects"]] == [True]
     assert set(found["timing"]) == ALL
+
+
+def test_the_json_of_run_and_verify_has_the_keys_of_the_docs(done: tuple[Path, Path, RunResult]) -> None:
+    sections = (Path(__file__).parents[1] / "docs" / "json.md").read_text(encoding="utf-8").split("\n## ")[1:]
+    described = {section.split("`")[1]: re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", section, re.M)))
+                 for section in sections}  # fmt: skip
+    found = done[2].as_json()
+    assert sorted(described["tensorflash run --json"]) == sorted(found)
+    assert sorted(described["tensorflash verify --json"]) == sorted(found["targets"][0]["verify"])
 
 
 def test_a_second_run_makes_nothing_and_says_the_same(copy: tuple[Path, Path]) -> None:

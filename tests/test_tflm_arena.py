@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ from pipeline.device_tests.bench import Bench, Request
 from pipeline.errors import DeviceError, ToolError
 from pipeline.model import Export
 from pipeline.rig import Place
+from pipeline.run import run_recipe
 from pipeline.workspace import Workspace
 from tests.tflite_builder import TfliteBuilder
+from tests.tiny_recipe import report
 
 LIBRARY = Path(__file__).with_name("tflm_stand_in")
 TAKEN_BYTES = 5000  # as in its micro_interpreter.h
@@ -43,7 +46,8 @@ def require_cpp() -> None:
 def measure(export: Export, folder: Path) -> tuple[Export, list[str]]:
     stages: list[str] = []
     with Workspace(folder / "work") as workspace:
-        found = tflm_arena.measure(workspace, export, BOARD, lambda stage, done, total: stages.append(stage))
+        found, step = tflm_arena.measure(workspace, export, BOARD, lambda stage, done, total: stages.append(stage))
+    assert (step.stage, step.reused) == ("arena-qemu_cortex_m4", not stages)
     return found, stages
 
 
@@ -74,6 +78,36 @@ def test_the_device_tests_measure_it_as_well(tmp_path: Path, monkeypatch: pytest
     exported(tmp_path, monkeypatch, 3000)
     request = Request(tmp_path / "net.tflite", "tflm", None, 1, 0, False)
     assert Bench.build(Place("here", BOARD), request, tmp_path / "work").export.arena_bytes == 5520
+
+
+@pytest.mark.emulated
+@pytest.mark.golden
+@pytest.mark.slow
+@pytest.mark.parametrize("layers", [1, 0], ids=["with its layers", "by a library that shows none"])
+def test_a_run_has_the_measurement_among_its_stages_and_its_notes(
+    layers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_cpp()
+    exported(tmp_path, monkeypatch, 3000)
+    library = tmp_path / "library"
+    shutil.copytree(LIBRARY, library)
+    if not layers:
+        header = library / "src/tensorflow/lite/micro/micro_interpreter.h"
+        header.write_text(header.read_text().replace("preserve_all_tensors", ""))
+    (tmp_path / "recipe.yaml").write_text(
+        f"name: net\nmodel: {{tflite: net.tflite}}\ntargets: [{{board: {BOARD.id}, runtime: tflm}}]\n"
+        f"verify: {{samples: 1}}\ntflm: {{library: {library}}}\n"
+    )
+    work = tmp_path / "work"
+    found = run_recipe(tmp_path / "recipe.yaml", out=work, progress=lambda stage, done, total: None).as_json()
+    assert [stage["stage"] for stage in found["stages"]][-3:] == [
+        f"arena-{BOARD.id}", f"firmware-{BOARD.id}-tflm", f"verify-{BOARD.id}-tflm",
+    ]  # fmt: skip
+    assert set(found["timing"]) == {stage["stage"] for stage in found["stages"]}
+    (target,) = report(work)["targets"]
+    assert len(target["layers"]) == layers
+    assert found["targets"][0]["verify"]["notes"] == target["verify"]["notes"]
+    assert "Measured on qemu_cortex_m4: TFLM takes 5000 bytes there" in target["verify"]["notes"][-1]
 
 
 @pytest.mark.emulated

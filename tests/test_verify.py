@@ -205,6 +205,7 @@ def test_the_json_has_the_promised_keys():
         "model", "board", "runtime", "samples", "mismatched_samples", "mismatched_bytes", "max_abs_diff",
         "first_divergence", "instructions", "flash_bytes", "ram_bytes", "arena_bytes", "stack_bytes", "macs", "golden",
         "litert", "layers_compared", "layer_mismatches", "weights_bytes", "model_flash_bytes", "model_ram_bytes",
+        "notes",
     }  # fmt: skip
     assert set(found["model"]) == {"path", "sha256"}
     assert set(found["litert"]) >= {"package", "version", "kernels", "mismatched_samples", "max_abs_diff"}

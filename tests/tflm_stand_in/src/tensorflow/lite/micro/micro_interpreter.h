@@ -28,8 +28,8 @@ class MicroInterpreter {
 
   template <typename Resolver>
   MicroInterpreter(const Model *, const Resolver &, uint8_t *arena, size_t size, void * = nullptr, void * = nullptr,
-                   bool preserve_all_tensors = false)
-      : size_(preserve_all_tensors ? 0 : size), tensor_{{arena}} {}
+                   bool /* preserve_all_tensors */ = false)
+      : size_(size), tensor_{{arena}} {}
 
   TfLiteStatus AllocateTensors() { return size_ >= TAKEN_BYTES + PLANNING_BYTES ? kTfLiteOk : kTfLiteError; }
   TfLiteStatus Invoke() { return kTfLiteOk; }
