@@ -96,6 +96,14 @@ def test_the_search_closes_a_gap_that_the_greedy_orders_leave() -> None:
     assert layout_bytes(blocks, place(blocks)) == lower_bound(blocks)
 
 
+def test_the_search_closes_a_gap_that_exchanges_alone_leave() -> None:
+    wide = [(328, -1, 8), (96, -1, 12), (96, 1, 12), (96, 4, 12), (216, 8, 11), (128, 11, 12), (64, 11, 11)]
+    parts = [(40, 9, 9), (40, 9, 12), (40, 9, 9), (40, 9, 12), (40, 9, 12), (40, 9, 12)]
+    blocks = [Block(str(i), size, first, last) for i, (size, first, last) in enumerate([*wide, *parts])]
+    overlaps: dict[tuple[int, int], int | None] = {(4, 5): 8}
+    assert layout_bytes(blocks, place(blocks, 0, overlaps)) == lower_bound(blocks, overlaps) == 832
+
+
 @settings(max_examples=40, deadline=None)
 @given(blocks, st.integers(0, 1200))
 def test_fast_ram_holds_no_more_than_it_has_and_nothing_lies_across(what: list[Block], fast_bytes: int) -> None:
