@@ -65,8 +65,8 @@ def place(
 
     The best of several greedy orders, each of which places its blocks one after another at the lowest offset that is
     free during their whole lifetime. Where that is above the lower bound, a search goes on from the best order: it
-    exchanges two blocks or moves one, by turns, keeps what is no worse, and ends at the bound or after a fixed amount of
-    work. With guards there is no search: nobody asks how small such an arena is.
+    exchanges two blocks or moves one, by turns, keeps what is no worse, and ends at the bound or after fixed work. With
+    guards there is no search: nobody asks how small such an arena is.
     """
     layout = _Layout(blocks, aligned(guard_bytes), overlaps or {})
     orders = [sorted(range(len(blocks)), key=lambda i: (order(blocks[i]), i)) for order in _ORDERS]
