@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pipeline.aot import packing
+from pipeline.aot.ops.dilation import without_dilation
 from pipeline.aot.ops.overlap import lead_bytes
 from pipeline.aot.ops.weighted import Operands, operands, requantization, scale_multipliers, with_packed_weights
 from pipeline.aot.ops.window import Window, dilations, windows
@@ -54,6 +55,7 @@ def lower_conv_2d(graph: Graph, op: Op, core: Core) -> Step:
     if layer.output.shape[3] != channels:
         raise refuse(op, f"{channels} filters for {layer.output.shape[3]} output channels.")
     multipliers = scale_multipliers(op, layer)
+    layer, vertical, horizontal = without_dilation(layer, vertical, horizontal)
     return choose(
         WIDE_VARIANTS if layer.wide else PACKED_VARIANTS if layer.packed else VARIANTS,
         Conv2d(op, layer, vertical, horizontal, groups, multipliers),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.aot import packing
+from pipeline.aot.ops.dilation import without_dilation
 from pipeline.aot.ops.overlap import lead_bytes, row_lead_bytes
 from pipeline.aot.ops.weighted import (
     Operands,
@@ -65,6 +66,7 @@ def lower_depthwise_conv_2d(graph: Graph, op: Op, core: Core) -> Step:
             f"{layer.output.shape[3]} output channels.",
         )
     multipliers = scale_multipliers(op, layer)
+    layer, vertical, horizontal = without_dilation(layer, vertical, horizontal)
     return choose(
         WIDE_VARIANTS if layer.wide else PACKED_VARIANTS if layer.packed else VARIANTS,
         DepthwiseConv2d(op, layer, vertical, horizontal, multiplier, multipliers),
