@@ -19,13 +19,19 @@ HEAD = """\
 # Operators of the aot runtime
 
 Written by `scripts/write_operators.py` from the lowerings in `pipeline/aot/ops/`. Each of these ops gives TFLM's bytes,
-or is refused with its number and the reason; what TFLM has no kernel for is refused here as well. Kernels that end in
-`_dsp` (Armv7E-M, and Armv8-M with DSP) or `_mve` (Helium) are faster ones with the same bytes, those
-that end in `_w4` are for int4 weights, and those with `s16` for int16 codes (with weights of int8).
+or is refused with its number and the reason; what TFLM has no kernel for is refused here as well. Kernels with `_w4` are
+for int4 weights, those with `s16` for int16 codes (with weights of int8).
 
-| op | types | kernel | |
-|---|---|---|---|
+A layer gets the rightmost kernel that its core can run and that can compute it; all give the same bytes.
+`tensorflash check MODEL --board ID` says which one each layer gets, and why. The features of a board are in
+[boards.md](boards.md): `dsp` is Armv7E-M and Armv8-M with DSP (Cortex-M4, M7, M33, M55), `mve` is Helium (Cortex-M55).
+All other cores (Cortex-M0, M0+, M3, RISC-V, Xtensa, the host) run portable C.
+
+| op | types | portable C | `dsp` | `mve` | |
+|---|---|---|---|---|---|
 """
+
+FEATURES = ("dsp", "mve")
 
 # Of ops that take more than int8; weights and biases are as TFLite has them. "->": what goes in and what comes out.
 TYPES = {
@@ -84,7 +90,7 @@ def page() -> str:
     return HEAD + "".join(f"| {' | '.join(_row(op))} |\n" for op in sorted(LOWERINGS))
 
 
-def _row(op: str) -> tuple[str, str, str, str]:
+def _row(op: str) -> tuple[str, ...]:
     lowering = LOWERINGS[op]
     text = " ".join((inspect.getdoc(lowering) or "").split()).split(" Source")[0]
     names = re.findall(r"[A-Z]+(?:_[A-Z]+)*", text)
@@ -92,10 +98,12 @@ def _row(op: str) -> tuple[str, str, str, str]:
     kernels = [kernel for name in dict.fromkeys(names) for kernel in _variants(module.get(name))]
     kernels += [stem for name in re.findall(r"tflash_([a-z0-9_]+\*?)", text) for stem in _stems(name)]
     remark = re.sub(r"^One call of [^.:;,]*[.:;,] ?", "", text)
+    columns = {feature: [k for k in kernels if k.endswith(f"_{feature}")] for feature in FEATURES}
+    portable = [k for k in kernels if not any(k in column for column in columns.values())]
     return (
         f"`{op}`",
         TYPES.get(op, "int8"),
-        ", ".join(f"`{k}`" for k in kernels) or "-",
+        *(", ".join(f"`{k}`" for k in column) or "-" for column in (portable, *columns.values())),
         remark[:1].upper() + remark[1:],
     )
 
