@@ -19,8 +19,8 @@ HEAD = """\
 # Operators of the aot runtime
 
 Written by `scripts/write_operators.py` from the lowerings in `pipeline/aot/ops/`. Each of these ops gives TFLM's bytes,
-or is refused with its number and the reason; what TFLM has no kernel for is refused here as well. Kernels with `_w4` are
-for int4 weights, those with `s16` for int16 codes (with weights of int8).
+or is refused with its number and the reason; what TFLM has no kernel for is refused here as well. Kernels with `_w4`
+are for int4 weights, those with `s16` for int16 codes (with weights of int8).
 
 A layer gets the rightmost kernel that its core can run and that can compute it; all give the same bytes.
 `tensorflash check MODEL --board ID` says which one each layer gets, and why. The features of a board are in
