@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.fixedpoint import (
@@ -151,6 +151,7 @@ def c_twin(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     (folder / "twin.c").write_text(
         '#include "requant.h"\n'
         "int32_t product(int32_t a, int32_t b) { return tflash_high_product(a, b); }\n"
+        "int32_t of_halves(int32_t a, int32_t b) { return tflash_product_of_halves(a, b); }\n"
         "int32_t shifted(int32_t v, int32_t n) { return tflash_rounding_shift(v, n); }\n"
         "int32_t whole(int32_t v, int32_t m, int32_t n) { return tflash_requantize(v, m, n); }\n"
         "int32_t wide(int64_t v, int32_t m, int32_t n) { return tflash_requantize_wide(v, m, n); }\n"
@@ -172,6 +173,45 @@ def test_c_and_python_agree(c_twin: ctypes.CDLL, a: int, b: int, exponent: int) 
     left = min(exponent, 30)
     small = a >> left if a >= 0 else -(-a >> left)
     assert c_twin.whole(small, abs(b) & INT32_MAX, left) == requantize(small, Multiplier(abs(b) & INT32_MAX, left))
+
+
+@settings(max_examples=500)
+@given(INT32, INT32)
+@example(INT32_MIN, INT32_MAX)
+@example(INT32_MIN + 1, INT32_MIN)
+@example(-1, 1 << 30)
+def test_a_product_of_halves_is_the_high_product(c_twin: ctypes.CDLL, a: int, b: int) -> None:
+    assume((a, b) != (INT32_MIN, INT32_MIN))
+    assert c_twin.of_halves(a, b) == high_product(a, b)
+
+
+def test_requantization_in_c_has_no_undefined_behaviour_at_the_edges(tmp_path: Path) -> None:
+    """Every pair of values next to a power of two, with every right shift; products of halves against whole ones."""
+    edges = sorted({s * (1 << n) + d for n in range(32) for s in (-1, 1) for d in (-1, 0, 1)})
+    edges = [edge for edge in edges if INT32_MIN < edge <= INT32_MAX]
+    (tmp_path / "edges.c").write_text(
+        '#include "requant.h"\n'
+        f"static const int32_t edges[] = {{INT32_MIN, {', '.join(map(str, edges))}}};\n"
+        "static const int32_t count = sizeof edges / sizeof edges[0];\n"
+        "int main(void) {\n"
+        "  for (int32_t i = 0; i < count; ++i) {\n"
+        "    for (int32_t j = 1; j < count; ++j) {\n"
+        "      const int64_t product = (int64_t)edges[i] * edges[j];\n"
+        "      if (tflash_product_of_halves(edges[i], edges[j]) != (product + (1 << 30)) >> 31) { return 1; }\n"
+        "      if (tflash_product(edges[i], edges[j]) != (product + (1 << 30)) >> 31) { return 2; }\n"
+        "      for (int32_t n = 0; n <= 31 && edges[j] >= 0; ++n) {\n"
+        "        const int32_t twice = tflash_rounding_shift(tflash_high_product(edges[i], edges[j]), n);\n"
+        "        if (tflash_requantize(edges[i], edges[j], -n) != twice) { return 3; }\n"
+        "      }\n"
+        "    }\n"
+        "  }\n"
+        "  return 0;\n"
+        "}\n"
+    )
+    command = ["gcc", "-std=c11", "-O1", "-fsanitize=undefined", "-fno-sanitize-recover", f"-I{KERNELS}"]
+    program = str(tmp_path / "edges")
+    subprocess.run([*command, str(tmp_path / "edges.c"), "-o", program], check=True, timeout=60)
+    assert subprocess.run([program], timeout=60).returncode == 0
 
 
 @given(st.integers(-(1 << 47), 1 << 47), st.integers(1 << 30, INT32_MAX), st.integers(-31, 7))

@@ -47,9 +47,9 @@ CASES: dict[str, Callable[[int], Case]] = {
 }
 
 # Newer TFLite kernels round once, on the full product; some others break ties upward.
-_TWICE = "return tflash_rounding_shift(tflash_high_product(value, multiplier), -shift);"
-_ONCE = "return (int32_t)(((int64_t)value * multiplier + (INT64_C(1) << (30 - shift))) >> (31 - shift));"
-_TIES_UPWARD = ("(value < 0 ? 1 : 0)", "0")
+_TWICE = "return (((product + (product >> 31)) >> (-1 - shift)) + 1) >> 1;"
+_ONCE = "return (int32_t)(((int64_t)value * multiplier + (INT64_C(1) << (30 - shift))) >> (31 - shift)) + 0 * product;"
+_TIES_UPWARD = ("(product + (product >> 31))", "product")
 
 # op, file, what it says, what the mutant says
 MUTANTS = [

@@ -10,12 +10,30 @@
 
 #include <stdint.h>
 
+/* round(a * b / 2^31), ties upward, of any two but INT32_MIN and INT32_MIN: of four products of halves. */
+static inline int32_t tflash_product_of_halves(int32_t a, int32_t b) {
+  const uint32_t a_low = (uint32_t)a & 0xFFFFu;
+  const uint32_t b_low = (uint32_t)b & 0xFFFFu;
+  const int32_t a_high = a >> 16;
+  const int32_t b_high = b >> 16;
+  const int32_t middle = a_high * (int32_t)b_low + (int32_t)(a_low * b_low >> 16);
+  const int32_t low = (int32_t)a_low * b_high + (middle & 0xFFFF);
+  return 2 * (a_high * b_high + (middle >> 16)) + ((low + (INT32_C(1) << 14)) >> 15);
+}
+
+/* The same, by one product where the core has it: Armv6-M and Armv8-M Baseline have none of 64 bits. */
+static inline int32_t tflash_product(int32_t a, int32_t b) {
+#if defined(__ARM_ARCH_ISA_THUMB) && __ARM_ARCH_ISA_THUMB == 1
+  return tflash_product_of_halves(a, b);
+#else
+  const int64_t product = (int64_t)a * b;
+  return 2 * (int32_t)(product >> 32) + (int32_t)((((uint32_t)product >> 30) + 1u) >> 1);
+#endif
+}
+
 /* round(a * b / 2^31), ties upward; the one product that does not fit saturates. */
 static inline int32_t tflash_high_product(int32_t a, int32_t b) {
-  if (a == INT32_MIN && b == INT32_MIN) {
-    return INT32_MAX;
-  }
-  return (int32_t)(((int64_t)a * b + (INT64_C(1) << 30)) >> 31);
+  return a == INT32_MIN && b == INT32_MIN ? INT32_MAX : tflash_product(a, b);
 }
 
 /* round(value / 2^exponent), ties away from zero; exponent in 0..31. */
@@ -25,12 +43,15 @@ static inline int32_t tflash_rounding_shift(int32_t value, int32_t exponent) {
   return (value >> exponent) + ((value & mask) > threshold ? 1 : 0);
 }
 
-/* value * real multiplier. The compiler that chose the multiplier proves that value * 2^shift fits int32. */
+/* value * real multiplier. The compiler that chose the multiplier proves that value * 2^shift fits int32.
+ * A right shift by n rounds ties away from zero: (product - (product < 0) + 2^(n-1)) >> n, of which >> (n-1) comes first
+ * so that nothing overflows. The product of a multiplier, which is below 2^31, is never INT32_MIN. */
 static inline int32_t tflash_requantize(int32_t value, int32_t multiplier, int32_t shift) {
-  if (shift > 0) {
-    return tflash_high_product(value * (INT32_C(1) << shift), multiplier);
+  if (shift >= 0) {
+    return tflash_product(value * (INT32_C(1) << shift), multiplier);
   }
-  return tflash_rounding_shift(tflash_high_product(value, multiplier), -shift);
+  const int32_t product = tflash_product(value, multiplier);
+  return (((product + (product >> 31)) >> (-1 - shift)) + 1) >> 1;
 }
 
 /* value * real multiplier for int64, with the upper 16 bits of the multiplier and one rounding, ties upward; shift in
