@@ -4,7 +4,8 @@ Quantization-aware training is tensorflow-model-optimization's, which knows tf_k
 worker process, one task a process; the tasks' arguments are plain values, their results files:
 
     float   float.weights.h5, float.json (history, confusion matrix, frozen layers)
-    ptq     ptq.tflite, ptq.json (what pipeline.sensitivity found), ranges.json (of each layer, calibrated and tested)
+    ptq     ptq.tflite (activations of int8 or int16), ptq.json (what pipeline.sensitivity found), ranges.json (of each
+            layer, calibrated and tested)
     qat     qat.tflite, qat.json (history, answers of the float model that simulates int8, how each layer was trained,
             its range, learnt and tested, what the converter made otherwise), layers.npz (what each layer gives in the
             simulation, for the first samples of the test set)
@@ -55,16 +56,17 @@ def _float(arguments: Mapping[str, Any], out: Path, progress: Progress) -> dict[
 
 
 def _ptq(arguments: Mapping[str, Any], out: Path, progress: Progress) -> dict[str, Any]:
-    """Convert the float model, its ranges learnt from the representative samples; find the layers that int8 hurts."""
+    """Convert the float model, its ranges learnt from the representative samples; find the layers that this hurts."""
     _prepare(arguments)
     dataset = data.load(Path(arguments["data"]))
     model = _float_model(arguments)
     progress(0, 1)
     representative, test = _representative(dataset, arguments), _needed(dataset.test, "test")
-    ranges = sensitivity.ranges(model, representative, test.x)
+    activations = arguments["convert"].get("activations", "int8")
+    ranges = sensitivity.ranges(model, representative, test.x, activations)
     calibration.require_exercised(ranges)
     (out / "ranges.json").write_text(json.dumps(ranges, indent=2) + "\n", encoding="utf-8")
-    report = sensitivity.analyse(model, representative, test.x, test.y)
+    report = sensitivity.analyse(model, representative, test.x, test.y, activations)
     quantizers = _quantizers(arguments["quantize"], report)
     if quantizers:
         _require_no_state(model)

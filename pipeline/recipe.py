@@ -430,23 +430,39 @@ class QuantizeOptions(_Section):
 
 
 class ConvertOptions(_Section):
-    """How the model is written as .tflite: int8 throughout in any case."""
+    """How the model is written as .tflite: integers throughout, weights of int8 in any case."""
 
-    io: Annotated[
-        Literal["int8", "uint8", "float32"],
-        Field(description="type of the model's input and output; float32: quantized at the edges, by the device"),
+    activations: Annotated[
+        Literal["int8", "int16"], Field(description="what layers give; int16: finer, slower, twice the RAM, ptq only")
     ] = "int8"
+    io: Annotated[
+        Literal["int8", "uint8", "int16", "float32"] | None,
+        Field(
+            description="type of the model's input and output; float32: quantized at the edges, by the device; "
+            "default: that of the activations"
+        ),
+    ] = None
     per_channel_dense: Annotated[
         bool | None,
         Field(description="a weight scale for each output of Dense; default: unless a target's TFLM library is wrong"),
     ] = None
+
+    @model_validator(mode="after")
+    def _io_fits(self) -> ConvertOptions:
+        fitting = {"int8": ("int8", "uint8", "float32"), "int16": ("int16", "float32")}[self.activations]
+        if self.io is not None and self.io not in fitting:
+            raise ValueError(
+                f"io: {self.io} with activations of {self.activations}; {' or '.join(fitting)} goes with them"
+            )
+        return self
 
 
 class Gate(_Section):
     """What the int8 model has to reach."""
 
     max_drop: Annotated[
-        float, Field(ge=0, le=1, allow_inf_nan=False, description="float accuracy - int8 accuracy, as a fraction")
+        float,
+        Field(ge=0, le=1, allow_inf_nan=False, description="float accuracy - the quantized model's, as a fraction"),
     ]
 
 
@@ -538,6 +554,11 @@ class Recipe(_Section):
         return self.quantize or QuantizeOptions()
 
     @property
+    def activations(self) -> str:
+        """Type of what layers give: int8 or int16."""
+        return (self.convert or ConvertOptions()).activations
+
+    @property
     def contract(self) -> Contract | None:
         """What the input section says, if there is one."""
         return None if self.input is None else self.input.contract
@@ -561,6 +582,12 @@ class Recipe(_Section):
             for section in ("train", "quantize", "convert", "gate"):
                 if getattr(self, section) is not None:
                     raise ValueError(f"a {section} section goes with a Keras model; {self.model.tflite.name} is int8")
+        if self.activations == "int16" and (self.quantization.method == "qat" or self.quantization.quantizers):
+            found = "quantizers" if self.quantization.quantizers else "the method qat"
+            raise ValueError(
+                f"activations of int16 with {found}: tensorflow-model-optimization simulates int8 alone; "
+                "`quantize: {method: ptq}`, without quantizers, goes with int16"
+            )
         return self
 
 

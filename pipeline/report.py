@@ -125,7 +125,7 @@ class Representative(TypedDict):
 
 @with_config(_CLOSED)
 class Gate(TypedDict):
-    """The accuracy the recipe insists on: float accuracy - int8 accuracy, as fractions."""
+    """The accuracy the recipe insists on: float accuracy - the quantized model's, as fractions."""
 
     max_accuracy_drop: FiniteFloat
     accuracy_drop: FiniteFloat
@@ -161,10 +161,11 @@ class Agreement(TypedDict):
 
 @with_config(_CLOSED)
 class SensitiveLayer(TypedDict):
-    """What int8 costs in one layer: SQNRs of the model's answers in dB, null without any error.
+    """What quantization costs in one layer: SQNRs of the model's answers in dB, null without any error.
 
     merged: names of all layers that are one with it when converted, its own is the last.
-    lost: right answers lost when only this layer is int8; regained: when only this one is float. low, high: its range.
+    lost: right answers lost when only this layer is quantized; regained: when only this one is float. low, high: its
+    range.
     """
 
     layer: str
@@ -182,11 +183,11 @@ class SensitiveLayer(TypedDict):
 
 @with_config(_CLOSED)
 class Sensitivity(TypedDict):
-    """Int8 simulated on the float model, layer by layer, the most sensitive first; reason: why there is none."""
+    """Quantization simulated on the float model, the most sensitive layer first; reason: why there is none."""
 
     samples: int
     float_correct: int
-    int8_correct: int
+    quantized_correct: int
     sqnr_db: FiniteFloat | None
     reason: str
     layers: Sequence[SensitiveLayer]
@@ -211,13 +212,15 @@ class LayerRange(TypedDict):
 
 @with_config(_CLOSED)
 class Quantization(TypedDict):
-    """How the int8 model came about.
+    """How the quantized model came about.
 
+    activations: "int8" or "int16"; weights are int8, or int4 in quantizers of the recipe.
     confusion: of the chosen model, rows are the true class, columns the predicted one; null if it does not classify.
     history:   training ("float", "qat") -> curve ("loss", "val_loss") -> one value an epoch.
     warnings:  what is suspicious and what to do about it, a sentence each.
     """
 
+    activations: NotRequired[str]
     methods: Sequence[Method]
     confusion: Sequence[Sequence[int]] | None
     history: Mapping[str, Mapping[str, Sequence[float]]]
@@ -588,7 +591,7 @@ def _wrong_accuracy(target: Mapping[str, Any]) -> str | None:
 
 def _failed_gate(gate: Mapping[str, Any]) -> str:
     return (
-        f"accuracy gate: the int8 model is {100 * gate['accuracy_drop']:.2f} percentage points less accurate "
+        f"accuracy gate: the quantized model is {100 * gate['accuracy_drop']:.2f} percentage points less accurate "
         f"than the float one; the recipe allows {100 * gate['max_accuracy_drop']:.2f}."
     )
 

@@ -18,7 +18,7 @@ MATRIX_CLASSES = 40  # a larger confusion matrix is a list of the most frequent 
 FREQUENT_MISTAKES = 20
 RANKED_LAYERS = 10  # the others are folded away
 HUES = 6  # colours --c0 .. --c5 in report.css
-METHOD_TITLES = {"float": "float32", "ptq": "int8, PTQ", "qat": "int8, QAT"}
+METHOD_TITLES = {"float": "float32", "ptq": "PTQ", "qat": "QAT"}
 
 
 def render(report: Json, problems: Sequence[str]) -> str:
@@ -56,7 +56,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         count=_count, size=_size, number=_number, compact=_compact, percent=_percent, shape=_shape, short=_short,
-        plural=_plural, method=lambda name: METHOD_TITLES.get(name, name),
+        plural=_plural,
     )  # fmt: skip
     return environment
 
@@ -168,7 +168,7 @@ def _evidence(targets: Sequence[Json]) -> str:
 def _tiles(report: Json) -> list[dict[str, Any]]:
     """At most five figures; each a label, a value, what it is seen against, and perhaps its share of a budget."""
     tiles = [
-        _accuracy_tile((report["quantization"] or {}).get("methods", ())),
+        _accuracy_tile(report["quantization"] or {"methods": ()}),
         _device_tile([t["device_accuracy"] for t in report["targets"] if t["device_accuracy"] is not None]),
         _memory_tile("Flash", report["targets"], "flash"),
         _memory_tile("RAM, with stack", report["targets"], "ram"),
@@ -178,13 +178,24 @@ def _tiles(report: Json) -> list[dict[str, Any]]:
     return [{"bad": False, "share": None, **tile} for tile in tiles if tile is not None]
 
 
-def _accuracy_tile(methods: Sequence[Json]) -> dict[str, Any] | None:
+def _codes(quantization: Json) -> str:
+    """What a quantized model computes with: int8, or int16x8, activations of int16 and weights of int8."""
+    return "int16x8" if quantization.get("activations") == "int16" else "int8"
+
+
+def _titled(method: str, quantization: Json) -> str:
+    title = METHOD_TITLES.get(method, method)
+    return title if method == "float" else f"{_codes(quantization)}, {title}"
+
+
+def _accuracy_tile(quantization: Json) -> dict[str, Any] | None:
+    methods = quantization["methods"]
     chosen = next((m for m in methods if m["chosen"]), None)
     if chosen is None:
         return None
     reference = next((m for m in methods if m["name"] == "float" and not m["chosen"]), None)
     against = "of the test set" if reference is None else f"{_percent(reference['accuracy'])} in float32"
-    label = f"Accuracy, {METHOD_TITLES.get(chosen['name'], chosen['name'])}"
+    label = f"Accuracy, {_titled(chosen['name'], quantization)}"
     return {"label": label, "value": _percent(chosen["accuracy"]), "against": against}
 
 
@@ -237,6 +248,7 @@ def _accuracy(report: Json) -> dict[str, Any]:
     rows = [
         {
             **method,
+            "title": _titled(method["name"], quantization),
             "points": None
             if reference is None or method is reference
             else _points(method["accuracy"] - reference["accuracy"]),
@@ -247,6 +259,7 @@ def _accuracy(report: Json) -> dict[str, Any]:
     ]
     confusion = quantization["confusion"]
     return {
+        "codes": _codes(quantization),
         "rows": rows,
         "confusion": None if confusion is None else _confusion(confusion, report["labels"]),
         "history": _history(quantization["history"]),
@@ -290,8 +303,8 @@ def _trained(layers: Sequence[Json]) -> str:
 
 
 def _glance(quantization: Json) -> list[dict[str, str]]:
-    """Is the int8 model good enough, which layer hurts, and what to try: questions with their answers."""
-    methods, gate = quantization["methods"], quantization.get("gate")
+    """Is the quantized model good enough, which layer hurts, and what to try: questions with their answers."""
+    methods, gate, kind = quantization["methods"], quantization.get("gate"), _codes(quantization)
     chosen = next((m for m in methods if m["chosen"] and m.get("against_float")), None)
     if chosen is None:
         return []
@@ -301,7 +314,7 @@ def _glance(quantization: Json) -> list[dict[str, str]]:
     if high < 0:
         good = f"Quantization costs accuracy, beyond chance: {change}."
     elif low > 0:
-        good = f"The int8 model is more accurate than float32, beyond chance: {change}."
+        good = f"The {kind} model is more accurate than float32, beyond chance: {change}."
     else:
         good = f"No difference to float32 beyond chance: {change}."
     good += (
@@ -315,24 +328,26 @@ def _glance(quantization: Json) -> list[dict[str, str]]:
     if ranked:
         hurting = [layer for layer in ranked if layer["suggestion"]]
         most = ranked[0]
-        which = f"{most['layer']}: alone in int8 it leaves {most['sqnr_db']:.1f} dB of signal to error in the answers"
+        which = f"{most['layer']}: alone in {kind} it leaves {most['sqnr_db']:.1f} dB of signal to error in the answers"
         which += f"; {len(hurting) - 1} more below." if len(hurting) > 1 else "."
         found.append({"question": "Which layer hurts?", "answer": which if hurting else f"None. The most is {which}"})
     lost = high < 0 or (gate is not None and not gate["passed"])
-    return [*found, {"question": "What to try?", "answer": _advice(methods, chosen, ranked, lost)}]
+    return [*found, {"question": "What to try?", "answer": _advice(methods, chosen, ranked, lost, kind)}]
 
 
-def _advice(methods: Sequence[Json], chosen: Json, ranked: Sequence[Json], lost: bool) -> str:
-    """What to try. ranked: layers, the most sensitive first. lost: int8 is worse than it may be."""
+def _advice(methods: Sequence[Json], chosen: Json, ranked: Sequence[Json], lost: bool, kind: str) -> str:
+    """What to try. ranked: layers, the most sensitive first. lost: the model is worse than it may be."""
     ptq = next((m for m in methods if m["name"] == "ptq"), None)
     if chosen["name"] == "qat" and ptq is not None and ptq["correct"] >= chosen["correct"]:
         return "Calibration alone (method: ptq) is as good, and needs no training."
     if not lost:
-        return "Nothing: int8 loses nothing beyond chance."
+        return f"Nothing: {kind} loses nothing beyond chance."
     training = (
         "More epochs of qat, or 8 bits where there are 4"
         if chosen["name"] == "qat"
         else "Quantization-aware training (method: qat) may win it back"
+        if kind == "int8"
+        else "What weights of int8 lose, quantization-aware training may win back (method: qat, activations: int8)"
     )
     worst = [f"Of {layer['layer']} {layer['suggestion']}." for layer in ranked[:1] if layer["suggestion"]]
     return " ".join([f"{training}.", *worst])
@@ -425,7 +440,7 @@ def _history(history: Json) -> dict[str, Any] | None:
         "decades": [{"y": round(y(10.0**e), 1), "text": f"{10.0**e:g}"} for e in range(low, high + 1)],
         "trainings": [
             {
-                "name": METHOD_TITLES.get(training, training).removeprefix("int8, "),
+                "name": METHOD_TITLES.get(training, training),
                 "hue": order.index(training) % HUES,
                 "x": round(left + width * begin / epochs, 1),
                 "middle": round(left + width * (begin + length / 2) / epochs, 1),

@@ -166,7 +166,13 @@ def _targets(request: Recipe, wanted: Sequence[str]) -> list[tuple[Board, str]]:
     runtime = {t.board: t.runtime for t in reversed(request.targets) if "runtime" in t.model_fields_set}
     chosen = [(b, runtime.get(b)) for b in dict.fromkeys(wanted)]
     chosen = chosen or [(t.board, t.runtime if "runtime" in t.model_fields_set else None) for t in request.targets]
-    return [_target(boards.load(board), runtime) for board, runtime in chosen]
+    found = [_target(boards.load(board), runtime) for board, runtime in chosen]
+    if request.activations == "int16" and any(runtime == "edgetpu" for _, runtime in found):
+        raise RequestError(
+            "the recipe has activations of int16, and an Edge TPU computes with int8.",
+            hint="`convert: {activations: int8}`, or a recipe of their own for the boards with an Edge TPU.",
+        )
+    return found
 
 
 def _target(board: Board, runtime: str | None) -> tuple[Board, str]:

@@ -1,8 +1,9 @@
-"""Which layer hurts: what int8 costs when one layer alone has it, and what is won back when one alone is spared.
+"""Which layer hurts: what quantization costs in one layer alone, and what is won back when one alone is spared.
 
-Int8 is simulated on the float model as calibration makes it: weights symmetric with a scale for each channel, outputs
-with the range that they take on the representative samples. What the converter merges (a convolution, the batch
-normalization and the ReLU behind it) is one layer here, under the name of its last part. Runs in the worker process.
+It is simulated on the float model as calibration makes it: weights of int8, symmetric with a scale for each channel;
+outputs of int8 with the range that they take on the representative samples, or of int16 with as much on either side of
+0. What the converter merges (a convolution, the batch normalization and the ReLU behind it) is one layer here, under
+the name of its last part. Runs in the worker process.
 """
 
 from __future__ import annotations
@@ -73,9 +74,10 @@ class Seen:
 
 @dataclass(eq=False)
 class _Network:
-    """A flat model as a list of calls, in order."""
+    """A flat model as a list of calls, in order; codes: of its layers' outputs, int8 or int16."""
 
     model: Any
+    codes: str
     nodes: list[Any] = field(default_factory=list)
     units: list[_Unit] = field(default_factory=list)
     batch: int = 1
@@ -120,7 +122,7 @@ class _Network:
         return unit
 
     def run(self, x: Array, weights: Collection[_Unit] = (), activations: Collection[_Unit] = ()) -> Array:
-        """The model's answers with some layers' weights and outputs in int8, float32 [samples, ...]."""
+        """The model's answers with some layers' weights and outputs quantized, float32 [samples, ...]."""
         kept = [(unit.kernel, unit.kernel.numpy()) for unit in weights if unit.kernel is not None]
         quantized = {id(unit.node): unit for unit in activations}
         try:
@@ -151,7 +153,7 @@ class _Network:
         self.observe(x, learn)
         for unit in self.units:
             if unit.kinds[-1] == "Softmax":
-                unit.low, unit.high = 0.0, 255 / 256
+                unit.low, unit.high = 0.0, 1 - 1 / (256 if self.codes == "int8" else 32_768)
 
     def _pass(
         self,
@@ -174,7 +176,7 @@ class _Network:
             made = node.layer(*args, **{**kwargs, **({"training": False} if node.layer._expects_training_arg else {})})
             if id(node) in quantized:
                 unit = quantized[id(node)]
-                made = _int8_output(made, unit.low, unit.high)
+                made = (_int8_output if self.codes == "int8" else _int16_output)(made, unit.low, unit.high)
             if see is not None and id(node) in seen:
                 see(id(node), made)
             for tensor, result in zip(tf.nest.flatten(node.outputs), tf.nest.flatten(made), strict=True):
@@ -183,17 +185,18 @@ class _Network:
         return answers
 
 
-def analyse(model: Any, representative: Array, x: Array, classes: Array) -> dict[str, Any]:
+def analyse(model: Any, representative: Array, x: Array, classes: Array, activations: str = "int8") -> dict[str, Any]:
     """Quantize each layer alone, and all but each.
 
     Args:    model: a flat tf_keras classifier. representative, x: float32 [samples, ...]. classes: int64 [samples].
-    Returns: samples, float_correct, int8_correct, sqnr_db (all layers in int8), reason ("" or why nothing was done),
-             and layers, the most sensitive first: layer, merged (names of all that are one with it), kinds, sqnr_db,
-             weights_sqnr_db, output_sqnr_db, lost (right answers lost when only it is int8), regained (won back when
-             only it is float), low, high, suggestion.
+             activations: int8 or int16.
+    Returns: samples, float_correct, quantized_correct, sqnr_db (all layers quantized), reason ("" or why nothing was
+             done), and layers, the most sensitive first: layer, merged (names of all that are one with it), kinds,
+             sqnr_db, weights_sqnr_db, output_sqnr_db, lost (right answers lost when only it is quantized), regained
+             (won back when only it is float), low, high, suggestion.
              An SQNR is that of the model's answers, signal to error, in dB; null without any error.
     """
-    network = _Network(model)
+    network = _Network(model, activations)
     macs = sum(unit.macs for unit in network.units)
     passes = 4 * len(network.units) + 2
     affordable = int(BUDGET_MACS / (passes * max(macs, 1.0)))
@@ -203,7 +206,8 @@ def analyse(model: Any, representative: Array, x: Array, classes: Array) -> dict
     if keras_models.sequence_batch(model) is not None:
         reason = "the model may keep state, and takes one sample after another"
     if reason:
-        return {"samples": 0, "float_correct": 0, "int8_correct": 0, "sqnr_db": None, "reason": reason, "layers": []}
+        none = {"samples": 0, "float_correct": 0, "quantized_correct": 0, "sqnr_db": None}
+        return {**none, "reason": reason, "layers": []}
     x, classes = x[: min(MAX_SAMPLES, affordable)], classes[: min(MAX_SAMPLES, affordable)]
     network.calibrate(representative[: len(x)])
     truth, every = network.run(x), network.units
@@ -237,22 +241,22 @@ def analyse(model: Any, representative: Array, x: Array, classes: Array) -> dict
     return {
         "samples": len(x),
         "float_correct": right(truth),
-        "int8_correct": right(whole),
+        "quantized_correct": right(whole),
         "sqnr_db": _sqnr_db(truth, whole),
         "reason": "",
-        "layers": [{**layer, "suggestion": _suggestion(layer)} for layer in layers],
+        "layers": [{**layer, "suggestion": _suggestion(layer, activations)} for layer in layers],
     }
 
 
-def ranges(model: Any, representative: Array, x: Array) -> list[dict[str, Any]]:
+def ranges(model: Any, representative: Array, x: Array, activations: str = "int8") -> list[dict[str, Any]]:
     """What calibration sees of each layer's output, and what the test set has beyond it.
 
-    Args:    model: a flat tf_keras model. representative, x: float32 [samples, ...].
+    Args:    model: a flat tf_keras model. representative, x: float32 [samples, ...]. activations: int8 or int16.
     Returns: in the model's order: layer, low, high (over the representative samples), test_low, test_high, and clipped,
-             the fraction of the test set's values beyond the calibrated range by more than one of its 255 steps; usual
-             is that fraction of the representative samples, 0 here.
+             the fraction of the test set's values beyond the range of codes by more than a 255th of it; usual is that
+             fraction of the representative samples, 0 here.
     """
-    network = _Network(model)
+    network = _Network(model, activations)
     units = {id(unit): unit for unit in network.units}
     affordable = max(MIN_SAMPLES, int(BUDGET_MACS / max(sum(unit.macs for unit in network.units), 1.0)))
     learned, tested = ({key: Seen() for key in units} for _ in range(2))
@@ -262,23 +266,30 @@ def ranges(model: Any, representative: Array, x: Array) -> list[dict[str, Any]]:
 
     def test(unit: _Unit, made: Any) -> None:
         known = learned[id(unit)]
-        tested[id(unit)].widen(made.numpy(), min(known.low, 0.0), max(known.high, 0.0))  # int8 has a code for 0
+        low, high = min(known.low, 0.0), max(known.high, 0.0)  # there is a code for 0
+        if activations == "int16":
+            low, high = min(low, -high), max(high, -low)
+        tested[id(unit)].widen(made.numpy(), low, high)
 
     network.observe(representative, learn)
     network.observe(x[:affordable], test)
     return [tested[key].against(unit.name, learned[key].low, learned[key].high) for key, unit in units.items()]
 
 
-def _suggestion(layer: Mapping[str, Any]) -> str:
-    """What to try for a layer that int8 costs something; "" for a harmless one."""
+def _suggestion(layer: Mapping[str, Any], activations: str) -> str:
+    """What to try for a layer that quantization costs something; "" for a harmless one."""
     if layer["sqnr_db"] is None or layer["sqnr_db"] >= HARMLESS_DB:
         return ""
     weights, output = layer["weights_sqnr_db"], layer["output_sqnr_db"]
+    wide = activations == "int16"
     if weights is not None and (output is None or weights < output):
-        return "its weights lose most: train it with int8 simulated (method: qat)"
+        where = "method: qat, activations: int8" if wide else "method: qat"
+        return f"its weights lose most: train it with int8 simulated ({where})"
+    step = max(-layer["low"], layer["high"]) / 32_767 if wide else (layer["high"] - layer["low"]) / 255
+    ways = "" if wide else ", qat, activations of int16"
     return (
-        f"its output loses most, in steps of {(layer['high'] - layer['low']) / 255:.2g} from {layer['low']:.3g} to "
-        f"{layer['high']:.3g}: representative data without outliers, a narrower activation (ReLU6), or qat"
+        f"its output loses most, in steps of {step:.2g} from {layer['low']:.3g} to {layer['high']:.3g}: representative "
+        f"data without outliers, a narrower activation (ReLU6){ways}"
     )
 
 
@@ -304,6 +315,16 @@ def _int8_output(value: Any, low: float, high: float) -> Any:
         return value
     zero = round(-128 - low / scale)
     return (tf.clip_by_value(tf.round(value / scale) + zero, -128, 127) - zero) * scale
+
+
+def _int16_output(value: Any, low: float, high: float) -> Any:
+    """Rounded to codes of a range as far below 0 as above, and back."""
+    import tensorflow as tf
+
+    scale = max(-low, high) / 32_767
+    if scale <= 0:
+        return value
+    return tf.clip_by_value(tf.round(value / scale), -32_768, 32_767) * scale
 
 
 def _sqnr_db(truth: Array, answers: Array) -> float | None:

@@ -88,7 +88,7 @@ class Trained:
 
     method: "qat", "ptq", or "given" for a .tflite. evaluations: by "float", "ptq", "qat" or "given", empty without a
     test set. history: of "float" and "qat", curve -> one value an epoch. judge: the interpreter behind the int8
-    evaluations.
+    evaluations. activations: that were asked for, "int8" or "int16".
     """
 
     model: QuantizedModel
@@ -105,6 +105,7 @@ class Trained:
     warnings: Sequence[str] = ()
     test: TestSet | None = None
     judge: str = ""
+    activations: str = "int8"
     versions: Mapping[str, str] = field(default_factory=dict)
     steps: tuple[StepResult, ...] = ()
 
@@ -195,6 +196,7 @@ def train(
     return Trained(
         model=tflite.quantized_model(graph),
         method=quantize.method,
+        activations=recipe.activations,
         evaluations={"float": float_evaluation, **evaluations},
         history={name: curves for name, curves in history.items() if curves},
         representative=found["representative"],
@@ -216,8 +218,8 @@ def check_gate(trained: Trained, gate: Gate | None) -> None:
     if report is not None and not report["passed"]:
         float_, int8 = trained.evaluations["float"], trained.evaluations[trained.method]
         raise GateError(
-            f"the int8 model ({trained.method}) is right on {int8.correct} of {int8.samples} test samples, the float "
-            f"model on {float_.correct}: {100 * report['accuracy_drop']:.2f} percentage points less, the recipe "
+            f"the quantized model ({trained.method}) is right on {int8.correct} of {int8.samples} test samples, the "
+            f"float model on {float_.correct}: {100 * report['accuracy_drop']:.2f} percentage points less, the recipe "
             f"allows {100 * report['max_accuracy_drop']:.2f}.",
             hint="more epochs of qat or a smaller learning_rate, or representative data that is more like the test's.",
         )
@@ -255,6 +257,7 @@ def quantization_report(trained: Trained, gate: Gate | None) -> dict[str, Any] |
         for name, evaluation in trained.evaluations.items()
     ]
     return {
+        "activations": trained.activations,
         "methods": methods,
         "confusion": [list(row) for row in trained.evaluations[trained.method].confusion],
         "history": trained.history,
@@ -291,7 +294,11 @@ def _convert_options(recipe: Recipe, one_dense_scale_for: Sequence[str]) -> dict
     """Arguments of convert.to_int8."""
     asked = recipe.convert or ConvertOptions()
     dense = asked.per_channel_dense
-    return {"io": asked.io, "per_channel_dense": not one_dense_scale_for if dense is None else dense}
+    return {
+        "activations": asked.activations,
+        "io": asked.io,
+        "per_channel_dense": not one_dense_scale_for if dense is None else dense,
+    }
 
 
 def _dense_notes(graph: Graph, convert: Mapping[str, Any], libraries: Sequence[str]) -> list[str]:

@@ -127,6 +127,9 @@ def main(folder: Path) -> None:
     for io in ("uint8", "float32"):
         results[io] = outcome(plain, SAMPLES, folder / "model.tflite", io=io)
         results[f"{io} again"] = outcome(plain, SAMPLES, folder / "model.tflite", io=io)
+    for io in ("int16", "float32"):
+        results[f"int16, {io}"] = outcome(plain, SAMPLES, folder / f"int16_{io}.tflite", activations="int16", io=io)
+    results["int16, sin"] = outcome(with_sin, SAMPLES, folder / "model.tflite", activations="int16")
     for name in ("plain", "qat"):
         one = outcome(cases[name][0], SAMPLES, folder / "model.tflite", per_channel_dense=False)
         results[f"{name}, one dense scale"] = one

@@ -229,6 +229,7 @@ def main(folder: Path) -> None:
     cases.run("float", "logits", cases.source(built(logits)), whole, train=train)
     cases.run("qat", "qat", model, whole, float=str(trained))
     cases.run("ptq", "ptq", model, whole, float=str(trained))
+    cases.run("ptq", "ptq of int16", model, whole, float=str(trained), convert={"activations": "int16"})
     cases.run("ptq", "no representative", model, data.Dataset(whole.train, whole.test), float=str(trained))
     cases.run(
         "qat", "no training data", model, data.Dataset(None, whole.test, whole.representative), float=str(trained)

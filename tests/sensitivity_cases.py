@@ -45,13 +45,15 @@ def branched() -> Any:
 def main(folder: Path) -> None:
     results: dict[str, Any] = {}
 
-    def analysed(name: str, model: Any) -> None:
+    def analysed(name: str, model: Any, activations: str = "int8", representative: Any = X[:40]) -> None:
         classes = model(X, training=False).numpy().argmax(axis=1)
         before = [w.tolist() for w in model.get_weights()]
-        results[name] = sensitivity.analyse(model, X[:40], X, classes)
+        results[name] = sensitivity.analyse(model, representative, X, classes, activations)
         results[name]["restored"] = before == [w.tolist() for w in model.get_weights()]
 
     analysed("plain", network())
+    for activations in ("int8", "int16"):
+        analysed(f"nothing clipped, {activations}", network(), activations, X)
 
     # Weights of the second convolution that a dead channel reads: useless, and so large that the others lose digits.
     model = network()
@@ -62,6 +64,7 @@ def main(folder: Path) -> None:
     kernel[0, 0, 0, :] = 200
     model.get_layer("second").set_weights([kernel, bias])
     analysed("wide weights", model)
+    analysed("wide weights, int16", model, "int16")
 
     # A channel of the first convolution that is a thousand times as large as others, and is thrown away by the next.
     model = network()
@@ -75,11 +78,14 @@ def main(folder: Path) -> None:
     scores[0::4] = 0
     model.get_layer("scores").set_weights([scores, bias])
     analysed("wide output", model)
+    analysed("wide output, int16", model, "int16")
 
     model = network()
     before = [w.tolist() for w in model.get_weights()]
     found = sensitivity.ranges(model, X[:40], np.concatenate([X[:40], 3 * X[40:]]))
     results["bright test set"] = {"layers": found, "restored": before == [w.tolist() for w in model.get_weights()]}
+    one_sided = sensitivity.ranges(model, X[:40], np.concatenate([X[:40], 3 * X[40:]]), "int16")
+    results["bright test set, int16"] = {"layers": one_sided, "restored": True}
     results["same"] = {"layers": sensitivity.ranges(model, X, X), "restored": True}
 
     # Two branches; one is for bright images alone, of which the representative data have none.

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.kernels.batch import HOST, Case, check
@@ -57,6 +58,25 @@ def test_other_types_of_input_and_output_are_quantized_at_the_edges_alone(result
     assert result["dtypes"] == sorted(["int32", "int8", io])
 
 
+@pytest.mark.parametrize("io", ["int16", "float32"])
+def test_activations_of_int16_have_weights_of_int8(results: dict[str, Any], io: str) -> None:
+    result = results[f"int16, {io}"]
+    ops = ["CONV_2D", "RESHAPE", "FULLY_CONNECTED", "SOFTMAX"]
+    assert result["ops"] == (ops if io == "int16" else ["QUANTIZE", *ops, "DEQUANTIZE"])
+    assert (result["inputs"], result["outputs"]) == ([io], [io])
+    assert result["dtypes"] == sorted({"int16", "int32", "int64", "int8", io})  # int32: the shape that RESHAPE reads
+
+
+@pytest.mark.golden
+def test_activations_of_int16_give_the_bytes_of_tflm(results: dict[str, Any], folder: Path, tmp_path: Path) -> None:
+    cases = []
+    for io, limit in (("int16", 32_767), ("float32", 1.5)):  # real numbers beyond the representative samples, too
+        samples = np.random.default_rng(1).uniform(-limit, limit, (20, 1, 1, 6, 6, 1)).astype(io)
+        content = (folder / f"int16_{io}.tflite").read_bytes()
+        cases.append(Case(f"int16_{io}", content, tuple(map(tuple, samples))))
+    check(cases, HOST, tmp_path)
+
+
 @pytest.mark.parametrize("case", ["plain", "qat"])
 def test_dense_has_one_weight_scale_where_that_is_asked_for(results: dict[str, Any], case: str) -> None:
     assert results[f"{case}, one dense scale"]["dense scales"] == [1]
@@ -83,6 +103,12 @@ def test_a_model_that_stays_float_in_part_is_refused_and_the_op_is_named(results
     result = results["sin"]
     assert result["error"] == "ModelError" and result["hint"] is not None
     assert "the converter's result is not int8 (SIN stayed float)" in result["message"]
+
+
+def test_an_op_that_has_no_form_for_int16_is_named(results: dict[str, Any]) -> None:
+    result = results["int16, sin"]
+    assert result["error"] == "ModelError" and "to int16: " in result["message"] and "'SIN'" in result["message"]
+    assert result["hint"] == "replace the layer it names by one that TensorFlow Lite has an int16 op for."
 
 
 def test_dead_channels_are_converted_with_scales_that_work_and_named(results: dict[str, Any]) -> None:

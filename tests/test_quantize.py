@@ -64,6 +64,13 @@ def test_both_methods_give_a_tflite_file(results: dict[str, Any], method: str) -
     assert results[method]["progress"][-1] == [1, 1]
 
 
+def test_activations_of_int16_are_analysed_as_int16(results: dict[str, Any]) -> None:
+    int8, int16 = (results[case] for case in ("ptq", "ptq of int16"))
+    assert int16["files"]["ptq.tflite"] != int8["files"]["ptq.tflite"]
+    lost = [{layer["layer"]: layer["output_sqnr_db"] for layer in case["ptq"]["layers"]} for case in (int8, int16)]
+    assert all(lost[1][layer] is None or lost[1][layer] > lost[0][layer] for layer in lost[0])
+
+
 def test_qat_has_a_history_of_its_own(results: dict[str, Any]) -> None:
     assert len(results["qat"]["qat"]["history"]["loss"]) == 1
 

@@ -237,6 +237,20 @@ def test_the_page_says_at_a_glance_which_layer_hurts_and_what_to_try(tmp_path: P
     assert "None. The most is stem_relu: alone in int8 it leaves 41.0 dB" in page and "5 layers less sensitive" in page
 
 
+def test_the_page_says_int16x8_where_activations_are_of_int16(tmp_path: Path) -> None:
+    sample = report_sample.exact()
+    sample["quantization"].update(activations="int16", layers=[], agreement=None)
+    [method] = [method for method in sample["quantization"]["methods"] if method["name"] == "ptq"]
+    for each in sample["quantization"]["methods"]:
+        each["chosen"] = each is method
+    method["against_float"] = {"changed": 9, "gained": 1, "lost": 8, "difference": -0.02, "interval": [-0.04, -0.01]}
+    page = written(sample, tmp_path)[0].text
+    assert "Accuracy, int16x8, PTQ" in page and "int8, PTQ" not in page.replace("int16x8, PTQ", "")
+    assert "float32 is right on 356, all layers in int16x8 on 352, at 24.2 dB" in page
+    assert "stem_relu: alone in int16x8 it leaves 25.1 dB" in page
+    assert "What weights of int8 lose, quantization-aware training may win back (method: qat, " in page
+
+
 def test_the_page_says_why_layers_were_not_analysed(tmp_path: Path) -> None:
     sample = report_sample.exact()
     sample["quantization"]["sensitivity"].update(reason="90 layers take too long", layers=[])

@@ -300,7 +300,7 @@ def build():
     image = tf_keras.Input((4,))
     return tf_keras.Model(image, tf_keras.layers.Dense(2, activation="softmax")(image))
 """
-# Calibrated with values close to zero, the int8 model cannot tell the classes apart.
+# Calibrated with values close to zero, the quantized model cannot tell the classes apart.
 DATA = """
 import numpy as np
 
@@ -360,6 +360,48 @@ def test_a_network_is_trained_on_raw_bytes_and_converted_to_uint8(method: str, t
 
 
 @pytest.mark.train
+@pytest.mark.slow
+@pytest.mark.parametrize("io", ["int16", "float32"])
+def test_a_network_with_activations_of_int16_is_proved_from_raw_bytes_to_labels(io: str, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(IMAGES)
+    (tmp_path / "source.py").write_text(RAW)
+    recipe = tiny_recipe.write(
+        tmp_path,
+        model="{factory: net.py:build}",
+        data="{factory: source.py:load}",
+        input="{raw: uint8, layout: channels_first, mean: [100, 128, 128], std: [60, 74, 74]}",
+        train="{epochs: 3, learning_rate: 0.01}",
+        quantize="{method: ptq}",
+        convert=f"{{activations: int16, io: {io}}}",
+        targets="[{board: native}, {board: qemu_cortex_m3}, {board: qemu_cortex_m4}]",
+        labels="[bright, dark]",
+    )
+    result = run(recipe, tmp_path / "work")
+    assert [target["exact"] for target in result.targets] == [True, True, True]
+    found = report(tmp_path / "work")
+    assert {tensor["dtype"] for tensor in (*found["model"]["inputs"], *found["model"]["outputs"])} == {io}
+    assert found["targets"][0]["device_accuracy"]["correct"] > 30
+    assert found["quantization"]["ranges"] and found["quantization"]["activations"] == "int16"
+    litert = found["targets"][0]["verify"]["litert"]
+    assert litert["package"] is not None and litert["mismatched_samples"] == 0
+    headers = [path.read_text() for path in (tmp_path / "work").glob("firmware-*/project/**/tiny_contract.h")]
+    c_type = {"int16": "int16_t", "float32": "float"}[io]
+    assert len(headers) == 3 and all(f"{c_type} *input" in header for header in headers)
+
+
+def test_activations_of_int16_are_not_for_an_edge_tpu(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(IMAGES)
+    recipe = tiny_recipe.write(
+        tmp_path,
+        model="{factory: net.py:build}",
+        quantize="{method: ptq}",
+        convert="{activations: int16}",
+    )
+    with pytest.raises(RequestError, match="activations of int16, and an Edge TPU computes with int8"):
+        run(recipe, tmp_path / "work", "coral_usb", until="train")
+
+
+@pytest.mark.train
 def test_a_gate_that_fails_is_an_exit_code_and_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "net.py").write_text(MODEL)
     (tmp_path / "source.py").write_text(DATA)
@@ -370,13 +412,14 @@ def test_a_gate_that_fails_is_an_exit_code_and_a_report(tmp_path: Path, capsys: 
         data="{factory: source.py:load}",
         train="{epochs: 3, learning_rate: 0.1}",
         quantize="{method: ptq}",
+        convert="{activations: int16}",
         gate="{max_drop: 0.01}",
         labels="",
     )
     assert cli.main(["run", str(recipe), "--out", str(tmp_path / "gated"), "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["problems"] and "gate" in found["problems"][0]
-    assert found["quantization"]["gate"]["passed"] is False
+    assert found["quantization"]["gate"]["passed"] is False and found["quantization"]["activations"] == "int16"
     assert found["targets"][0]["exact"] is True
     assert report(tmp_path / "gated")["quantization"]["gate"]["passed"] is False
     assert list(ElementTree.parse(tmp_path / "gated" / "report" / "junit.xml").iter("failure"))
