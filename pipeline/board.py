@@ -156,7 +156,7 @@ def load(name_or_path: str | Path) -> Board:
     known = _board_files()
     path = known.get(str(name_or_path))
     if path is None:
-        near = difflib.get_close_matches(str(name_or_path), known)
+        near = difflib.get_close_matches(str(name_or_path).lower(), known)
         raise BoardError(
             f"there is no board '{name_or_path}'{'; near it are ' if near else ''}{', '.join(near)}.",
             hint="`tensorflash boards` lists all; or the path of a board file of your own (.toml).",
@@ -176,7 +176,9 @@ def _read(path: Path) -> Board:
         with path.open("rb") as file:
             raw = file.read(_MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise BoardError(f"{path}: the board file cannot be read: {error.strerror}.") from error
+        raise BoardError(
+            f"{path}: the board file cannot be read: {error.strerror}.", hint="check the path of the .toml file."
+        ) from error
     if len(raw) > _MAX_FILE_BYTES:
         raise BoardError(f"{path}: a board file has at most {_MAX_FILE_BYTES} bytes.")
     try:

@@ -417,6 +417,12 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise RequestError(f"{message}.", hint=f"{self.prog} --help")
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # each command tells of its own
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
@@ -459,7 +465,9 @@ def _parser() -> argparse.ArgumentParser:
 
     verify = add("verify", _verify, "export, build and run a model, and compare every byte with the golden answers")
     add_target(verify)
-    verify.add_argument("--samples", metavar="N", type=_at_least(1), default=100, help="default: %(default)s")
+    verify.add_argument(
+        "--samples", metavar="N", type=_at_least(1), default=100, help="inputs to compare (default: %(default)s)"
+    )
     verify.add_argument(
         "--seed", metavar="S", type=_at_least(0), default=0, help="of the inputs (default: %(default)s)"
     )
@@ -495,11 +503,13 @@ def _parser() -> argparse.ArgumentParser:
     bench = add("bench", _bench, "measure models beside other runtimes: instructions, flash, RAM, exactness")
     bench.add_argument("models", metavar="MODEL.tflite", type=_path, nargs="+", help="int8 .tflite files")
     bench.add_argument("--board", metavar="ID", required=True, help="an emulated one; see `tensorflash boards`")
-    bench.add_argument("--samples", metavar="N", type=_at_least(1), default=10, help="default: %(default)s")
+    bench.add_argument(
+        "--samples", metavar="N", type=_at_least(1), default=10, help="inputs to measure with (default: %(default)s)"
+    )
     bench.add_argument("--seed", metavar="S", type=_at_least(0), default=0, help="of the inputs (default: %(default)s)")
     bench.add_argument("--ours-only", action="store_true", help="without BakeNN, which pip installs the first time")
     bench.add_argument("--picture", metavar="FILE.svg", type=_path, help="draw the comparison")
-    summary = "know, repair, compile and read models for Google's Edge TPU"
+    summary = "check, repair, compile, inspect and deploy models for Google's Edge TPU"
     edgetpu = commands.add_parser("edgetpu", help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
     _edgetpu_commands(edgetpu.add_subparsers(title="commands", metavar="COMMAND", required=True), add)
     boards = add("boards", _boards, "list the boards, or check a board file of your own")
@@ -556,7 +566,9 @@ def _edgetpu_commands(group: argparse._SubParsersAction[_Parser], add: Callable[
         "--device", choices=("auto", "edgetpu", "cpu"), default="auto", help="auto: the CPU where there is no Edge TPU"
     )
     deploy.add_argument("--expect", metavar="SHA256", help="the bundle's identity: another one is refused")
-    deploy.add_argument("--samples", metavar="N", type=_at_least(1), default=100, help="default: %(default)s")
+    deploy.add_argument(
+        "--samples", metavar="N", type=_at_least(1), default=100, help="inputs to compare (default: %(default)s)"
+    )
     deploy.add_argument("--seed", metavar="S", type=_at_least(0), default=0, help="of the inputs (default: 0)")
 
 

@@ -633,6 +633,11 @@ _KINDS: dict[type[yaml.Node], str] = {
 
 
 def _text(path: Path) -> str:
+    if path.suffix in (".tflite", ".keras", ".h5"):
+        raise RecipeError(
+            f"{path}: a model; a recipe is a YAML file that names one.",
+            hint="`tensorflash verify` takes a .tflite file; docs/recipe.md says what a recipe holds.",
+        )
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
@@ -716,13 +721,14 @@ def _explained(path: Path, errors: list[ErrorDetails], lines: Mapping[tuple[str 
             hints += [f"{near[0]!r} instead of {where[-1]!r}."] if near else []
         elif error["type"] == "missing":
             text += f"{_name(where[:-1])} has no {where[-1]!r}, which is needed."
+            hints.append("docs/recipe.md says what a recipe holds.")
         else:
             reason = _PATTERNS.get(error.get("ctx", {}).get("pattern", ""), error["msg"])
             reason = reason.removeprefix("Value error, ").removeprefix("Input ")
             found = "" if isinstance(error["input"], dict | BaseModel) else f" is {_short(error['input'])}"
             text += f"{_name(where)}{found}: {reason[0].lower()}{reason[1:]}."
         messages.append(text)
-    return RecipeError("\n".join(messages), hint=" ".join(hints) or None)
+    return RecipeError("\n".join(messages), hint=" ".join(dict.fromkeys(hints)) or None)
 
 
 def _line(where: tuple[str | int, ...], lines: Mapping[tuple[str | int, ...], int]) -> int:

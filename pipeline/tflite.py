@@ -185,7 +185,7 @@ def parse(content: bytes, path: Path) -> Graph:
     if len(content) < 8 or content[4:8] != b"TFL3":
         raise ModelError(
             f"{path}: not a .tflite file: bytes 4 to 8 should be 'TFL3'.",
-            hint="give the output of tf.lite.TFLiteConverter; a Keras model goes into a recipe.",
+            hint="give the output of tf.lite.TFLiteConverter; a Keras model goes into a recipe (`tensorflash run`).",
         )
     try:
         return _Reader(content, path).graph()

@@ -274,7 +274,7 @@ def read_npz(path: Path) -> dict[str, Array]:
 
     Raises:  DataError: the file is missing, damaged, too large, or holds Python objects.
     """
-    hint = "write it with numpy.savez."
+    hint = "numpy.savez writes such files; golden answers are in golden.npz of a run's work folder."
     if path.exists() and not path.is_file():  # a device may have no end
         raise DataError(f"{path}: not a file; an .npz file is needed.", hint=hint)
     try:

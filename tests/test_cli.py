@@ -174,7 +174,8 @@ def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> Non
         (["verify", "m.tflite", "--board", "native", "--inputs", "a", "--golden", "b"], "not allowed with"),
         (["project", "m.tflite", "--board", "native"], "required: --out"),
         (["inspect", "m.tflite", "--boards"], "unrecognized arguments: --boards"),
-        (["inspect", "m.tflite", "--js"], "unrecognized arguments: --js"),
+        (["inspect", "m.tflite", "--js"], "unrecognized arguments: --js.\n  Try: tensorflash inspect --help"),
+        (["edgetpu", "check", "m.tflite", "-x"], "arguments: -x.\n  Try: tensorflash edgetpu check --help"),
     ],
 )
 def test_a_wrong_command_line_is_a_bad_request(

@@ -22,6 +22,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("name", ["net.tflite", "net.keras", "net.h5"])
+def test_a_model_in_the_place_of_a_recipe_is_told_from_one(name: str, folder: Path) -> None:
+    with pytest.raises(RecipeError, match=rf"{name}: a model; a recipe is a YAML file that names one") as caught:
+        load(folder / name)
+    assert "`tensorflash verify`" in (caught.value.hint or "")
+
+
 def write(folder: Path, text: str | bytes) -> Path:
     path = folder / "recipe.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())

@@ -93,7 +93,11 @@ def _named(name: str, serial_number: str | None, ports: tuple[Port, ...]) -> Por
     if found is None:
         if not Path(name).exists():
             there = ", ".join(map(_describe, ports)) or "none"
-            raise AbsentError(f"{name}: there is no such port; the ports are: {there}.", hint="--port", named=True)
+            raise AbsentError(
+                f"{name}: there is no such port; the ports are: {there}.",
+                hint="connect the board, or leave --port out: it is found by its USB id.",
+                named=True,
+            )
         found = Port(name)
     if serial_number is not None and found.serial_number != serial_number:
         raise DeviceError(
