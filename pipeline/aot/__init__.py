@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from pipeline.aot.emit import emit
-from pipeline.aot.fusions import fuse, join_tables
+from pipeline.aot.fusions import fuse
 from pipeline.aot.lower import lower
 from pipeline.aot.order import frugal_order
 from pipeline.aot.plan import Plan, plan
 from pipeline.aot.steps import PORTABLE, Core, Step
+from pipeline.aot.tables import join_tables
 from pipeline.model import Export, KernelChoice, Layer
 from pipeline.tflite import Graph, quantized_model
 

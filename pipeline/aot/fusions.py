@@ -2,29 +2,22 @@
 
     PAD, PADV2           with zero points, around a convolution's input: the convolution pads while it reads
     RELU, RELU6          of a producer with a fused activation to spare: its clamp
-    functions of a code  one after the other (lookup tables, RELU, RELU6, QUANTIZE to int8): one table
     what nobody reads    dropped
 
-QUANTIZE is not fused into other producers: these round to their own scale first, and that rounding shows in the codes.
-The tensors in between exist no more; a `HiddenLayer` says so of each.
+Functions of one code become one table each (pipeline.aot.tables). QUANTIZE is not fused into other producers: these
+round to their own scale first, and that rounding shows in the codes. The tensors in between exist no more; a
+`HiddenLayer` says so of each.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from pipeline.aot.ops.lookup import lookup_step
 from pipeline.aot.ops.pad import pad_value, paddings
-from pipeline.aot.ops.quantize import is_int8_rescale
 from pipeline.aot.ops.window import dilations, windows
-from pipeline.aot.steps import Step
 from pipeline.errors import UnsupportedError
-from pipeline.fixedpoint import Multiplier, requantize
-from pipeline.model import Array, HiddenLayer
+from pipeline.model import HiddenLayer
 from pipeline.tflite import Graph, Op, Tensor
 
 Hidden = tuple[HiddenLayer, ...]
@@ -143,53 +136,6 @@ def _without_clamps(graph: Graph) -> tuple[Graph, list[HiddenLayer]]:
         graph = replace(graph, ops=tuple(ops))
         hidden.append(_hidden(graph, producer, between, f"{op.where()} is its clamp"))
     return graph, hidden
-
-
-def join_tables(graph: Graph, steps: Sequence[Step]) -> tuple[tuple[Step, ...], Hidden]:
-    """One lookup for each chain of steps that are functions of one code."""
-    joined = list(steps)
-    hidden: list[HiddenLayer] = []
-    readers = Counter(index for step in steps for index in step.inputs)
-    readers.update(graph.outputs)
-    last = {step.outputs[0]: step for step in steps if len(step.outputs) == 1}
-    for step in steps:
-        first = last.get(step.inputs[0]) if len(step.inputs) == 1 else None
-        if first is None or readers[step.inputs[0]] != 1:
-            continue
-        inner, outer = _table(first), _table(step)
-        if inner is None or outer is None:
-            continue
-        table: Array = outer[inner.astype(np.int64) + 128]
-        source, output = graph.tensor(first.inputs[0]), graph.tensor(step.outputs[0])
-        reason = f"one table for {first.op.where()} as well: {step.reason if step.kernel == 'lookup_s8' else ''}"
-        new = lookup_step(step.op, source, output, table, reason.removesuffix(": "))
-        joined.remove(first)
-        joined[joined.index(step)] = new
-        last[new.outputs[0]] = new
-        hidden.append(_hidden(graph, first.op, first.outputs[0], f"{step.op.where()} has one table for both"))
-    return tuple(joined), tuple(hidden)
-
-
-def _table(step: Step) -> Array | None:
-    """The results of a step for codes -128 to 127, int8 [256]; None where it is no function of one code."""
-    if step.kernel == "lookup_s8":
-        return step.constants[0].data
-    codes = range(-128, 128)
-    if step.kernel == "relu6_s8":
-        return np.clip(codes, _integer(step, "zero"), _integer(step, "six")).astype(np.int8)
-    if step.kernel != "relu_s8" and not is_int8_rescale(step):
-        return None
-    multiplier = Multiplier(_integer(step, "multiplier"), _integer(step, "shift"))
-    before, after = _integer(step, "input_offset"), _integer(step, "output_offset")
-    results = [requantize(code + before, multiplier) + after for code in codes]
-    return np.clip(results, after if step.kernel == "relu_s8" else -128, 127).astype(np.int8)
-
-
-def _integer(step: Step, name: str) -> int:
-    value = step.params[name]
-    if not isinstance(value, int):
-        raise ValueError(f"{step.kernel}: {name} is {value}")
-    return value
 
 
 def _readers(graph: Graph) -> Counter[int]:

@@ -76,25 +76,6 @@ def padded_case(number: int) -> Case:
     return Case(f"padded_{number}", model.build(), draw.samples([(shape, zero)]))
 
 
-def chain_case(number: int) -> Case:
-    """Functions of one code after each other, of any scales; some also read by the world outside."""
-    draw = Draw("functions of one code", number)
-    model, size = TfliteBuilder(), draw.integer(1, 40)
-    scale, zero = draw.log_uniform(0.01, 0.1), draw.zero_point()
-    x = model.input((1, size), scale=scale, zero_point=zero)
-    last, first = draw.integer(2, 5), zero
-    for step in range(last + 1):
-        op = draw.choice(("RELU", "RELU6", "QUANTIZE", "LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "ABS"))
-        scale, zero = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0), "RELU6": (scale, zero)}.get(
-            op, (scale * draw.log_uniform(0.5, 2), draw.zero_point())
-        )
-        made = model.output if step == last or draw.chance(0.15) else model.tensor
-        y = made((1, size), scale=scale, zero_point=zero)
-        model.op(op, [x], [y], **({"alpha": 0.3} if op == "LEAKY_RELU" else {}))
-        x = y
-    return Case(f"chain_{number}", model.build(), draw.samples([((1, size), first)], 6))
-
-
 @pytest.mark.golden
 @pytest.mark.parametrize("target", TARGETS)
 def test_convolutions_that_pad_and_clamp_give_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
@@ -103,13 +84,6 @@ def test_convolutions_that_pad_and_clamp_give_the_bytes_of_tflm(target: Target, 
     assert sum("PAD" in found or "PADV2" in found for found in fused) > len(cases) // 2
     assert sum("CONV_2D" in found or "DEPTHWISE_CONV_2D" in found for found in fused) == len(cases), "all clamp"
     check_many(cases, target, tmp_path)
-
-
-@pytest.mark.golden
-def test_chains_of_functions_of_one_code_give_the_bytes_of_tflm(tmp_path: Path) -> None:
-    cases = [chain_case(number) for number in range(case_count(12, 500))]
-    assert sum(len(export(case.graph()).hidden) for case in cases) > 2 * len(cases)
-    check_many(cases, HOST, tmp_path)
 
 
 def network(*, value: int = -128, clamp_scale: float = 0.1, readers: int = 1, shown: bool = False) -> TfliteBuilder:
@@ -172,12 +146,3 @@ def test_ops_that_nobody_reads_are_dropped_and_what_they_read_with_them() -> Non
     assert {(layer.op, layer.reason) for layer in lacking} == {
         ("LOGISTIC", "nothing reads it"), ("QUANTIZE", "nothing reads it")
     }  # fmt: skip
-
-
-def test_a_table_that_is_also_read_by_others_stays() -> None:
-    model = TfliteBuilder()
-    x = model.input((1, 4), scale=0.1)
-    a = model.output((1, 4), scale=1 / 256, zero_point=-128)
-    model.op("LOGISTIC", [x], [a])
-    model.op("QUANTIZE", [a], [model.output((1, 4), scale=0.2)])
-    assert export(model.graph()).hidden == ()

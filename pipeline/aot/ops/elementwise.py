@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from pipeline.aot import packing
 from pipeline.aot.requantization import checked_multiplier, fused_range, prove_no_overflow
 from pipeline.aot.steps import (
+    PORTABLE,
     Core,
+    Lowering,
     ParamValue,
     Step,
     code_type,
@@ -347,3 +351,59 @@ def _strides(groups: list[tuple[int, bool]]) -> tuple[int, ...]:
         math.prod(size for size, goes_on in groups[n + 1 :] if goes_on) if groups[n][1] else 0
         for n in range(len(groups))
     )
+
+
+CodeFunction = Callable[[int, int], int]
+
+
+def code_function(graph: Graph, op: Op) -> CodeFunction | None:
+    """What an int8 op of this page makes of two codes, as its portable kernel does; None for all other ops."""
+    found = _CODE_FUNCTIONS.get(op.name)
+    if found is None or graph.tensor(op.outputs[0]).dtype != "int8":
+        return None
+    lowering, function = found
+    return partial(function, _integers(lowering(graph, op, PORTABLE)))
+
+
+_Parameters = Mapping[str, int]
+
+
+def _multiplied(p: _Parameters, value: int, prefix: str = "", number: str = "") -> int:
+    return requantize(value, Multiplier(p[f"{prefix}multiplier{number}"], p[f"{prefix}shift{number}"]))
+
+
+def _sum_of_codes(sign: int, p: _Parameters, a: int, b: int) -> int:
+    first = _multiplied(p, (a + p["offset1"]) << _LEFT_SHIFT, number="1")
+    second = _multiplied(p, (b + p["offset2"]) << _LEFT_SHIFT, number="2")
+    return _clamped(p, _multiplied(p, first + sign * second, "output_"))
+
+
+def _product_of_codes(p: _Parameters, a: int, b: int) -> int:
+    return _clamped(p, _multiplied(p, (a + p["offset1"]) * (b + p["offset2"])))
+
+
+def _squared_difference_of_codes(p: _Parameters, a: int, b: int) -> int:
+    first = _multiplied(p, (a + p["offset1"]) << 7, number="1")
+    second = _multiplied(p, (b + p["offset2"]) << 7, number="2")
+    return _clamped(p, _multiplied(p, (first - second) ** 2, "output_"))
+
+
+def _rectified_code(p: _Parameters, a: int, b: int) -> int:
+    x = a + p["offset1"]
+    return _clamped(p, _multiplied(p, x) if x >= 0 else _multiplied(p, x * (b + p["offset2"]), "slope_"))
+
+
+def _clamped(p: _Parameters, result: int) -> int:
+    low, high = p.get("activation_min", -128), p.get("activation_max", 127)
+    return max(low, min(result + p["output_offset"], high))
+
+
+_CODE_FUNCTIONS: dict[str, tuple[Lowering, Callable[[_Parameters, int, int], int]]] = {
+    "ADD": (lower_add, partial(_sum_of_codes, 1)),
+    "SUB": (lower_sub, partial(_sum_of_codes, -1)),
+    "MUL": (lower_mul, _product_of_codes),
+    "MAXIMUM": (lower_maximum, lambda _, a, b: max(a, b)),
+    "MINIMUM": (lower_minimum, lambda _, a, b: min(a, b)),
+    "SQUARED_DIFFERENCE": (lower_squared_difference, _squared_difference_of_codes),
+    "PRELU": (lower_prelu, _rectified_code),
+}

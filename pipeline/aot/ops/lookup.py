@@ -41,7 +41,7 @@ from pipeline.tflite import Graph, Op, Tensor
 
 Function = Callable[[int], int]  # of an input code without its zero point, to an output code, not yet clamped
 
-_REASON = "a table of the results for all 256 codes, computed at compile time: one load an element on any core"
+REASON = "a table of the results for all 256 codes, computed at compile time: one load an element on any core"
 _INTEGER_BITS = 4  # of the scaled input of LOGISTIC and TANH, Q4.27
 
 
@@ -295,7 +295,7 @@ def _step(op: Op, source: Tensor, output: Tensor, function: Function) -> Step:
         raise refuse(
             op, f"its results reach {max(results, key=abs):,}, which is no int32.", "check the model's quantization."
         )
-    return lookup_step(op, source, output, np.clip(results, -128, 127).astype(np.int8), _REASON)
+    return lookup_step(op, source, output, np.clip(results, -128, 127).astype(np.int8), REASON)
 
 
 def lookup_step(op: Op, source: Tensor, output: Tensor, table: Array, reason: str) -> Step:
