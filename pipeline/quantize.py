@@ -66,7 +66,11 @@ def _ptq(arguments: Mapping[str, Any], out: Path, progress: Progress) -> dict[st
     ranges = sensitivity.ranges(model, representative, test.x, activations)
     calibration.require_exercised(ranges)
     (out / "ranges.json").write_text(json.dumps(ranges, indent=2) + "\n", encoding="utf-8")
-    report = sensitivity.analyse(model, representative, test.x, test.y, activations)
+    named = [  # those for the most sensitive layers follow from the ranking
+        {**quantizer, "layers": [choice for choice in quantizer["layers"] if isinstance(choice, str)]}
+        for quantizer in arguments["quantize"]["quantizers"]
+    ]
+    report = sensitivity.analyse(model, representative, test.x, test.y, activations, named)
     quantizers = _quantizers(arguments["quantize"], report)
     if quantizers:
         _require_no_state(model)

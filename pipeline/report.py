@@ -165,7 +165,7 @@ class SensitiveLayer(TypedDict):
 
     merged: names of all layers that are one with it when converted, its own is the last.
     lost: right answers lost when only this layer is quantized; regained: when only this one is float. low, high: its
-    range.
+    range. weights_bits: of its weights, null without any.
     """
 
     layer: str
@@ -178,6 +178,7 @@ class SensitiveLayer(TypedDict):
     regained: int
     low: FiniteFloat
     high: FiniteFloat
+    weights_bits: int | None
     suggestion: str
 
 

@@ -1,22 +1,25 @@
 """Which layer hurts: what quantization costs in one layer alone, and what is won back when one alone is spared.
 
-It is simulated on the float model as calibration makes it: weights of int8, symmetric with a scale for each channel;
-outputs of int8 with the range that they take on the representative samples, or of int16 with as much on either side of
-0. What the converter merges (a convolution, the batch normalization and the ReLU behind it) is one layer here, under
+It is simulated on the float model as calibration makes it: weights of int8, symmetric with a scale for each channel, or
+as a quantizer of the recipe asks; outputs of int8 with the range that they take on the representative samples, or of
+int16 with as much on either side of 0.
+
+What the converter merges (a convolution, the batch normalization and the ReLU behind it) is one layer here, under
 the name of its last part. Runs in the worker process.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from pipeline import keras_models
+from pipeline import keras_models, layer_patterns
 from pipeline.model import Array
+from pipeline.quantizers import Weights
 
 MAX_SAMPLES = 500
 MIN_SAMPLES = 32
@@ -33,14 +36,17 @@ _MERGED = ("BatchNormalization", "ReLU")
 
 @dataclass(eq=False)
 class _Unit:
-    """Layers that are one op when converted; node: the one whose output is quantized."""
+    """Layers that are one op when converted; layer: the first, node: the one whose output is quantized."""
 
     name: str
     merged: list[str]  # all names
     kinds: list[str]
     node: Any
+    layer: Any
+    norm: Any = None  # the BatchNormalization that is merged into the kernel
     kernel: Any = None
     axes: tuple[int, ...] = ()
+    weights: Weights = field(default_factory=Weights)
     low: float = 0.0
     high: float = 0.0
     macs: float = 0.0
@@ -97,6 +103,7 @@ class _Network:
                 before.name, before.node = node.layer.name, node
                 before.merged.append(node.layer.name)
                 before.kinds.append(kind)
+                before.norm = node.layer if kind == "BatchNormalization" else before.norm
                 unit = before
             elif kind in _PASSING:
                 continue
@@ -111,7 +118,7 @@ class _Network:
 
     @staticmethod
     def _unit(node: Any, kind: str) -> _Unit:
-        unit = _Unit(node.layer.name, [node.layer.name], [kind], node)
+        unit = _Unit(node.layer.name, [node.layer.name], [kind], node, node.layer)
         elements = float(np.prod(node.outputs.shape[1:])) if not isinstance(node.outputs, list) else 0.0
         unit.macs = elements
         if kind in _CHANNELS:
@@ -128,7 +135,7 @@ class _Network:
         try:
             for unit in weights:
                 if unit.kernel is not None:
-                    unit.kernel.assign(_int8_weights(unit.kernel.numpy(), unit.axes))
+                    unit.kernel.assign(_rounded(unit))
             batches = [self._pass(x[first : first + self.batch], quantized) for first in range(0, len(x), self.batch)]
         finally:
             for kernel, value in kept:
@@ -185,15 +192,23 @@ class _Network:
         return answers
 
 
-def analyse(model: Any, representative: Array, x: Array, classes: Array, activations: str = "int8") -> dict[str, Any]:
+def analyse(
+    model: Any,
+    representative: Array,
+    x: Array,
+    classes: Array,
+    activations: str = "int8",
+    quantizers: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
     """Quantize each layer alone, and all but each.
 
     Args:    model: a flat tf_keras classifier. representative, x: float32 [samples, ...]. classes: int64 [samples].
-             activations: int8 or int16.
+             activations: int8 or int16. quantizers: layers (patterns) and weights (bits, per_channel, narrow_range, or
+             None), of which the last counts.
     Returns: samples, float_correct, quantized_correct, sqnr_db (all layers quantized), reason ("" or why nothing was
              done), and layers, the most sensitive first: layer, merged (names of all that are one with it), kinds,
              sqnr_db, weights_sqnr_db, output_sqnr_db, lost (right answers lost when only it is quantized), regained
-             (won back when only it is float), low, high, suggestion.
+             (won back when only it is float), low, high, weights_bits (None without weights), suggestion.
              An SQNR is that of the model's answers, signal to error, in dB; null without any error.
     """
     network = _Network(model, activations)
@@ -208,6 +223,8 @@ def analyse(model: Any, representative: Array, x: Array, classes: Array, activat
     if reason:
         none = {"samples": 0, "float_correct": 0, "quantized_correct": 0, "sqnr_db": None}
         return {**none, "reason": reason, "layers": []}
+    for unit in network.units:
+        unit.weights = _asked(unit, quantizers)
     x, classes = x[: min(MAX_SAMPLES, affordable)], classes[: min(MAX_SAMPLES, affordable)]
     network.calibrate(representative[: len(x)])
     truth, every = network.run(x), network.units
@@ -235,6 +252,7 @@ def analyse(model: Any, representative: Array, x: Array, classes: Array, activat
                 "regained": right(spared) - right(whole),
                 "low": unit.low,
                 "high": unit.high,
+                "weights_bits": None if unit.kernel is None else unit.weights.bits,
             }
         )
     layers.sort(key=lambda layer: math.inf if layer["sqnr_db"] is None else layer["sqnr_db"])
@@ -283,6 +301,8 @@ def _suggestion(layer: Mapping[str, Any], activations: str) -> str:
     weights, output = layer["weights_sqnr_db"], layer["output_sqnr_db"]
     wide = activations == "int16"
     if weights is not None and (output is None or weights < output):
+        if layer["weights_bits"] < 8:
+            return f"its weights of {layer['weights_bits']} bits lose most: 8 bits, or simulate them in training (qat)"
         where = "method: qat, activations: int8" if wide else "method: qat"
         return f"its weights lose most: train it with int8 simulated ({where})"
     step = max(-layer["low"], layer["high"]) / 32_767 if wide else (layer["high"] - layer["low"]) / 255
@@ -297,13 +317,44 @@ def _inputs(node: Any) -> list[Any]:
     return [] if node.is_input else list(node.keras_inputs)
 
 
-def _int8_weights(kernel: Array, axes: tuple[int, ...]) -> Array:
-    """Rounded to codes -127..127 of a scale for each channel, and back."""
-    others = tuple(axis for axis in range(kernel.ndim) if axis not in axes)
-    largest = np.abs(kernel).max(axis=others, keepdims=True)
-    scale = np.where(largest > 0, largest / 127, 1.0)
-    rounded: Array = (np.round(kernel / scale) * scale).astype(np.float32)
+def _asked(unit: _Unit, quantizers: Sequence[Mapping[str, Any]]) -> Weights:
+    """What the last of the quantizers asks of a layer's weights, with a recipe's defaults, or calibration's."""
+    found = Weights()
+    for quantizer in quantizers:
+        asked = quantizer["weights"]
+        if asked is not None and layer_patterns.matches(unit.layer, quantizer["layers"]):
+            per_channel = unit.kinds[0] != "Dense" if asked["per_channel"] is None else asked["per_channel"]
+            found = Weights(asked["bits"], per_channel, asked["narrow_range"])
+    return found
+
+
+def _rounded(unit: _Unit) -> Array:
+    """A kernel rounded to the codes of its weights, and back; one scale is that behind the merged normalization."""
+    kernel, settings = unit.kernel.numpy(), unit.weights
+    others = tuple(axis for axis in range(kernel.ndim) if axis not in unit.axes)
+    low, high = kernel.min(axis=others, keepdims=True), kernel.max(axis=others, keepdims=True)
+    if settings.narrow_range:
+        high = np.maximum(-low, high)
+        low = -high
+    scale = np.maximum(low / settings.lowest, high / settings.highest)
+    if not settings.per_channel:
+        factor = _merged_factor(unit).reshape(scale.shape)
+        scale = (scale * factor).max() / factor
+    scale = np.where(scale > 0, scale, 1.0)
+    codes = np.clip(np.round(kernel / scale), settings.lowest, settings.highest)
+    rounded: Array = (codes * scale).astype(np.float32)
     return rounded
+
+
+def _merged_factor(unit: _Unit) -> Array:
+    """By how much the merged BatchNormalization multiplies the weights of each channel; more than 0."""
+    norm = unit.norm
+    if norm is None:
+        return np.ones([unit.kernel.shape[axis] for axis in unit.axes], np.float32)
+    factor = 1 / np.sqrt(norm.moving_variance.numpy() + norm.epsilon)
+    if norm.gamma is not None:
+        factor = np.abs(norm.gamma.numpy()) * factor
+    return np.asarray(np.maximum(factor, 1e-6 * factor.max()))
 
 
 def _int8_output(value: Any, low: float, high: float) -> Any:

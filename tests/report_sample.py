@@ -113,10 +113,11 @@ def exact() -> dict[str, Any]:
                 "layers": [
                     {"layer": "stem_relu", "merged": ["stem", "stem_relu"], "kinds": ["Conv2D", "ReLU"],
                      "sqnr_db": 25.1, "weights_sqnr_db": 25.9,
-                     "output_sqnr_db": 40.0, "lost": 3, "regained": 4, "low": 0.0, "high": 6.0,
+                     "output_sqnr_db": 40.0, "lost": 3, "regained": 4, "low": 0.0, "high": 6.0, "weights_bits": 8,
                      "suggestion": "its weights lose most: train it with int8 simulated (method: qat)"},
                     {"layer": "pool", "kinds": ["MaxPooling2D"], "sqnr_db": None, "weights_sqnr_db": None,
-                     "output_sqnr_db": None, "lost": 0, "regained": 0, "low": 0.0, "high": 6.0, "suggestion": ""},
+                     "output_sqnr_db": None, "lost": 0, "regained": 0, "low": 0.0, "high": 6.0, "weights_bits": None,
+                     "suggestion": ""},
                 ],
             },
             "ranges": [

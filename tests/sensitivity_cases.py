@@ -45,15 +45,42 @@ def branched() -> Any:
 def main(folder: Path) -> None:
     results: dict[str, Any] = {}
 
-    def analysed(name: str, model: Any, activations: str = "int8", representative: Any = X[:40]) -> None:
+    def analysed(
+        name: str, model: Any, activations: str = "int8", representative: Any = X[:40], quantizers: Any = ()
+    ) -> None:
         classes = model(X, training=False).numpy().argmax(axis=1)
         before = [w.tolist() for w in model.get_weights()]
-        results[name] = sensitivity.analyse(model, representative, X, classes, activations)
+        results[name] = sensitivity.analyse(model, representative, X, classes, activations, quantizers)
         results[name]["restored"] = before == [w.tolist() for w in model.get_weights()]
 
     analysed("plain", network())
     for activations in ("int8", "int16"):
         analysed(f"nothing clipped, {activations}", network(), activations, X)
+
+    def weights(
+        *layers: str, bits: int = 8, per_channel: bool | None = None, narrow_range: bool = True
+    ) -> dict[str, Any]:
+        asked = {"bits": bits, "per_channel": per_channel, "narrow_range": narrow_range}
+        return {"layers": layers, "weights": asked}
+
+    ranges_only = {"layers": ["*"], "weights": None}
+    exception = [weights("*", bits=4), weights("second", "Dense"), ranges_only]
+    analysed("4 bits but in two layers", network(), quantizers=exception)
+
+    # The normalization makes the first channel a thousand times as large as the others; the next layer takes these.
+    model = network()
+    gamma, *others = model.get_layer("first_bn").get_weights()
+    gamma[0] = 1000
+    model.get_layer("first_bn").set_weights([gamma, *others])
+    kernel, bias = model.get_layer("second").get_weights()
+    kernel[:, :, 0, :] = 0
+    model.get_layer("second").set_weights([kernel, bias])
+    scores, bias = model.get_layer("scores").get_weights()
+    scores[0::4] = 0
+    model.get_layer("scores").set_weights([scores, bias])
+    for per_channel in (True, False):
+        one = [weights("first", per_channel=per_channel)]
+        analysed(f"a loud channel, per_channel={per_channel}", model, quantizers=one)
 
     # Weights of the second convolution that a dead channel reads: useless, and so large that the others lose digits.
     model = network()

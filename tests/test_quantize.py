@@ -141,6 +141,10 @@ def test_calibration_has_the_quantizers_of_the_recipe_too(results: dict[str, Any
     four, eight = (results[case]["files"]["ptq.tflite"] for case in ("ptq with 4 bits", "ptq"))
     assert four != eight
     assert results["ptq with 4 bits"]["int4"] == 2  # of the convolution and of the dense layer
+    ranked = {
+        case: [layer["weights_bits"] for layer in results[case]["ptq"]["layers"]] for case in ("ptq with 4 bits", "ptq")
+    }
+    assert ranked["ptq with 4 bits"] == [4, 4] and ranked["ptq"] == [8, 8]
 
 
 def test_a_model_with_state_is_tested_and_calibrated_one_sample_after_another(results: dict[str, Any]) -> None:

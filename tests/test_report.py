@@ -220,6 +220,13 @@ def test_the_page_ranks_the_layers_that_int8_hurts_and_says_what_to_try(tmp_path
     assert "its weights lose most: train it with int8 simulated (method: qat)" in page
 
 
+def test_the_page_says_where_a_ranked_layer_has_weights_of_4_bits(tmp_path: Path) -> None:
+    sample = report_sample.exact()
+    assert "Conv2D, ReLU 25.1 dB" in written(sample, tmp_path)[0].text
+    sample["quantization"]["sensitivity"]["layers"][0]["weights_bits"] = 4
+    assert "Conv2D, ReLU, weights of 4 bits 25.1 dB" in written(sample, tmp_path)[0].text
+
+
 def test_the_page_says_at_a_glance_which_layer_hurts_and_what_to_try(tmp_path: Path) -> None:
     sample = report_sample.exact()
     page = written(sample, tmp_path)[0].text

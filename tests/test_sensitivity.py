@@ -71,6 +71,24 @@ def test_layers_whose_outputs_lose_their_digits_are_named_with_their_range(resul
     assert layers(results, "wide output")["second"]["suggestion"] == ""
 
 
+def test_layers_are_ranked_with_the_weights_that_quantizers_ask_for(results: dict[str, Any]) -> None:
+    """A step of 4 bits is 127 / 7 times one of 8 (25 dB)."""
+    eight, four = layers(results, "plain"), layers(results, "4 bits but in two layers")
+    bits = {name: layer["weights_bits"] for name, layer in four.items()}
+    assert bits == {"first_relu": 4, "second": 8, "add_relu": None, "scores": 8}
+    assert 15 < eight["first_relu"]["weights_sqnr_db"] - four["first_relu"]["weights_sqnr_db"] < 35
+    assert four["second"]["weights_sqnr_db"] == eight["second"]["weights_sqnr_db"]
+    assert four["scores"]["weights_sqnr_db"] < eight["scores"]["weights_sqnr_db"]  # a Dense has one scale by default
+    worst = results["4 bits but in two layers"]["layers"][0]
+    assert worst["layer"] == "first_relu"
+    assert worst["suggestion"] == "its weights of 4 bits lose most: 8 bits, or simulate them in training (qat)"
+
+
+def test_one_scale_of_a_layer_is_that_behind_its_normalization(results: dict[str, Any]) -> None:
+    each, one = (layers(results, f"a loud channel, per_channel={answer}")["first_relu"] for answer in (True, False))
+    assert each["weights_sqnr_db"] > 30 > 10 > one["weights_sqnr_db"]
+
+
 def test_with_activations_of_int16_it_is_the_weights_that_lose(results: dict[str, Any]) -> None:
     """A step of int16 is 257 times as fine as one of int8 (48 dB), or half of that where one side of 0 is not used."""
     int8, int16 = (layers(results, f"nothing clipped, {activations}") for activations in ("int8", "int16"))
