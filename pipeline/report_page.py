@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from pipeline.edgetpu import page as edgetpu_page
+from pipeline.rendering import environment
 
 Json = Mapping[str, Any]
 
@@ -47,18 +48,12 @@ def used_bytes(verify: Json, memory: str) -> int | None:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("pipeline", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
+    made = environment("pipeline", "templates", escape=True)
+    made.filters.update(
         count=_count, size=_size, number=_number, compact=_compact, percent=_percent, shape=_shape, short=_short,
         plural=_plural,
     )  # fmt: skip
-    return environment
+    return made
 
 
 # Numbers for people, with the exact value as a title

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from pipeline.rendering import environment
 
 Json = Mapping[str, Any]
 
@@ -43,7 +42,7 @@ def draw(found: Json) -> str:
         models.append({"name": Path(model["model"]["path"]).name, "y": y, "rows": drawn})
         y += _ROW * len(shown) + 40
     return (
-        _environment()
+        environment("pipeline", "templates", escape=True)
         .get_template("bench.svg.j2")
         .render(
             title=f"One inference on {found['board']}",
@@ -52,17 +51,6 @@ def draw(found: Json) -> str:
             columns=[{"x": _LABEL + _COLUMN * i, "name": name} for i, (_, name) in enumerate(FIGURES)],
             models=models,
         )
-    )
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("pipeline", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
     )
 
 

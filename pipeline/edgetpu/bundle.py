@@ -23,7 +23,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from pipeline import __version__
 from pipeline.board import Board
@@ -31,6 +31,7 @@ from pipeline.contract import Contract
 from pipeline.edgetpu import troubles
 from pipeline.errors import DataError, RequestError
 from pipeline.model import QuantizedModel, TensorSpec
+from pipeline.rendering import environment
 
 RUNNER = "run_model.py"
 SUMS = "SHA256SUMS"
@@ -212,18 +213,10 @@ def _sha256(path: Path) -> str:
 
 @cache
 def _environment() -> Environment:
-    # Python, Markdown and unit files, none of them HTML; all names that go in are C identifiers or file names,
-    # except tensor names in the README's table.
-    environment = Environment(
-        loader=PackageLoader("pipeline", "templates/edgetpu"),
-        autoescape=False,  # noqa: S701
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["cell"] = _cell
-    return environment
+    # All names that go in are C identifiers or file names, except tensor names in the README's table.
+    made = environment("pipeline", "templates/edgetpu", escape=False)
+    made.filters["cell"] = _cell
+    return made
 
 
 def _cell(text: str) -> str:
