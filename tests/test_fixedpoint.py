@@ -149,12 +149,14 @@ def test_an_activation_without_codes_is_refused(activation: str, scale: float) -
 def c_twin(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     folder = tmp_path_factory.mktemp("requant")
     (folder / "twin.c").write_text(
+        '#include "dsp.h"\n'
         '#include "requant.h"\n'
         "int32_t product(int32_t a, int32_t b) { return tflash_high_product(a, b); }\n"
         "int32_t of_halves(int32_t a, int32_t b) { return tflash_product_of_halves(a, b); }\n"
         "int32_t shifted(int32_t v, int32_t n) { return tflash_rounding_shift(v, n); }\n"
         "int32_t whole(int32_t v, int32_t m, int32_t n) { return tflash_requantize(v, m, n); }\n"
         "int32_t wide(int64_t v, int32_t m, int32_t n) { return tflash_requantize_wide(v, m, n); }\n"
+        "int32_t narrow(int32_t v, int32_t m, int32_t n) { return tflash_requantize_narrow(v, m, n); }\n"
     )
     command = ["gcc", "-std=c11", "-O2", "-shared", "-fPIC", f"-I{KERNELS}", str(folder / "twin.c")]
     subprocess.run([*command, "-o", str(folder / "twin.so")], check=True, timeout=60)
@@ -219,3 +221,13 @@ def test_requantization_in_c_has_no_undefined_behaviour_at_the_edges(tmp_path: P
 def test_c_and_python_agree_on_wide_values(c_twin: ctypes.CDLL, value: int, mantissa: int, shift: int) -> None:
     expected = ctypes.c_int32(requantize_wide(value, Multiplier(mantissa, shift)))  # GCC wraps what does not fit
     assert c_twin.wide(ctypes.c_int64(value), upper_half(mantissa), shift) == expected.value
+
+
+@given(INT32, st.integers(1 << 30, INT32_MAX), st.integers(-31, -2))
+@example(-1, 1 << 30, -2)
+@example(INT32_MIN, INT32_MAX, -31)
+def test_wide_and_narrow_requantization_agree_on_an_int32(
+    c_twin: ctypes.CDLL, value: int, mantissa: int, shift: int
+) -> None:
+    expected = requantize_wide(value, Multiplier(mantissa, shift))
+    assert c_twin.narrow(value, upper_half(mantissa), -2 - shift) == expected

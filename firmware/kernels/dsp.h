@@ -22,11 +22,19 @@ TFLASH_DSP_MAC(tflash_smlad, "smlad")   /* acc + a.bottom * b.bottom + a.top * b
 TFLASH_DSP_MAC(tflash_smlabb, "smlabb") /* acc + a.bottom * b.bottom */
 TFLASH_DSP_MAC(tflash_smlabt, "smlabt") /* acc + a.bottom * b.top */
 TFLASH_DSP_MAC(tflash_smlatb, "smlatb") /* acc + a.top * b.bottom */
+TFLASH_DSP_MAC(tflash_smlatt, "smlatt") /* acc + a.top * b.top */
 
 /* acc + a * b / 2^32, rounded to nearest, ties upward. */
 static inline int32_t tflash_smmlar(int32_t a, int32_t b, int32_t acc) {
   int32_t result;
   __asm("smmlar %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(acc));
+  return result;
+}
+
+/* a * b.bottom / 2^16, rounded down. */
+static inline int32_t tflash_smulwb(int32_t a, int32_t b) {
+  int32_t result;
+  __asm("smulwb %0, %1, %2" : "=r"(result) : "r"(a), "r"(b));
   return result;
 }
 
@@ -66,12 +74,20 @@ static inline int32_t tflash_smlatb(uint32_t a, uint32_t b, int32_t acc) {
   return tflash_wrapping_sum(acc, tflash_half(a, 1) * tflash_half(b, 0));
 }
 
+static inline int32_t tflash_smlatt(uint32_t a, uint32_t b, int32_t acc) {
+  return tflash_wrapping_sum(acc, tflash_half(a, 1) * tflash_half(b, 1));
+}
+
 static inline int32_t tflash_smlad(uint32_t a, uint32_t b, int32_t acc) {
-  return tflash_wrapping_sum(tflash_smlabb(a, b, acc), tflash_half(a, 1) * tflash_half(b, 1));
+  return tflash_smlatt(a, b, tflash_smlabb(a, b, acc));
 }
 
 static inline int32_t tflash_smmlar(int32_t a, int32_t b, int32_t acc) {
   return tflash_wrapping_sum(acc, (int32_t)(((int64_t)a * b + INT64_C(0x80000000)) >> 32));
+}
+
+static inline int32_t tflash_smulwb(int32_t a, int32_t b) {
+  return (int32_t)((int64_t)a * tflash_half((uint32_t)b, 0) >> 16);
 }
 
 static inline int32_t tflash_ssat8(int32_t value) {
@@ -208,6 +224,12 @@ static inline int8_t tflash_requantize_twice(int32_t twice, int32_t multiplier, 
   }
   const int32_t rounding = (int32_t)((uint32_t)doubled_zero << code) + (twice >> 31);
   return (int8_t)tflash_ssat8_half(tflash_smmlar(twice, multiplier, rounding) >> code);
+}
+
+/* tflash_requantize_wide of an int32, in four instructions. The multiplier is the upper half that it takes, the shift
+ * -2 minus its shift, in 0..29. Rounded down twice, by 2^16 and by what is left, is rounded down once. */
+static inline int32_t tflash_requantize_narrow(int32_t value, int32_t upper_half, int32_t shift) {
+  return ((tflash_smulwb(value, upper_half) >> shift) + 1) >> 1;
 }
 
 /* The code of a channel's shift from a nibble each, the even channel's low: what a layer has in common is in base. */

@@ -12,9 +12,10 @@ import numpy as np
 
 from pipeline.aot.ops.weighted import Operands, magnitudes
 from pipeline.aot.steps import Constant, ParamValue, Ref, Step
-from pipeline.fixedpoint import INT32_MAX, Multiplier
+from pipeline.fixedpoint import INT32_MAX, Multiplier, upper_half
 from pipeline.model import Array
 
+NARROW_SHIFT = -2  # SMULWB shifts by 16, of the 14 - shift that there are before the rounding
 LARGEST_RIGHT_SHIFT = 22  # with it (2 * zero point + 1) << 21 and a product of 30 bits make an int32
 
 
@@ -28,6 +29,33 @@ def doubling_obstacle(layer: Operands, channel_axis: int, multipliers: Sequence[
         if multiplier.shift < -LARGEST_RIGHT_SHIFT:
             return f"channel {channel} shifts right by {-multiplier.shift}"
     return None
+
+
+def narrow_obstacle(layer: Operands, channel_axis: int, multipliers: Sequence[Multiplier]) -> str | None:
+    """Why tflash_requantize_narrow of firmware/kernels/dsp.h, for sums that are int32, is not for this int16 layer."""
+    for channel, magnitude in enumerate(magnitudes(layer, channel_axis)):
+        multiplier = multipliers[channel if len(multipliers) > 1 else 0]
+        if magnitude > INT32_MAX:
+            return f"the sum of channel {channel} can reach {magnitude:,}"
+        if multiplier.shift > NARROW_SHIFT and multiplier.mantissa:
+            return f"channel {channel} is multiplied by 1/4 or more"
+    return None
+
+
+def narrow_requantization(
+    layer: Operands, channel_axis: int, multipliers: Sequence[Multiplier]
+) -> tuple[Mapping[str, ParamValue], tuple[Constant, ...]]:
+    """Bias, multipliers and shifts as tflash_requantize_narrow wants them, each for every channel."""
+    channels = weights_of(layer).shape[channel_axis]
+    shifts = [NARROW_SHIFT - m.shift if m.mantissa else 0 for m in multipliers]
+    halves = [upper_half(m.mantissa) for m in multipliers]
+    repeats = channels if len(multipliers) == 1 else 1
+    bias = np.zeros(channels, np.int32) if layer.bias is None else _data(layer.bias.data).reshape(-1).astype(np.int32)
+    return {"bias": Ref("bias"), "multipliers": Ref("multipliers"), "shifts": Ref("shifts")}, (
+        Constant("bias", bias, is_weight=True),
+        Constant("multipliers", np.array(halves * repeats, np.int16)),
+        Constant("shifts", np.array(shifts * repeats, np.int8)),
+    )
 
 
 def shift_codes(multipliers: Sequence[Multiplier], channels: int) -> Array:
@@ -119,16 +147,19 @@ def pairs_obstacle(depth: int) -> str | None:
 
 def with_paired_weights(step: Step) -> Step:
     """The step of a portable int16 kernel for its DSP twin: of each four weights the third comes before the second."""
-    constants = (
-        replace(c, data=c.data.reshape(-1, 4)[:, [0, 2, 1, 3]].reshape(c.data.shape)) if c.role == "weights" else c
-        for c in step.constants
-    )
+    constants = (replace(c, data=paired(c.data)) if c.role == "weights" else c for c in step.constants)
     return replace(
         step,
         kernel=f"{step.kernel}_dsp",
         params={f"layer.{name}": value for name, value in step.params.items()},
         constants=tuple(constants),
     )
+
+
+def paired(weights: Array) -> Array:
+    """Weights of which each four have the third before the second: SXTB16 makes two neighbours of every other byte."""
+    pairs: Array = weights.reshape(-1, 4)[:, [0, 2, 1, 3]].reshape(weights.shape)
+    return pairs
 
 
 def weights_of(layer: Operands) -> Array:

@@ -25,9 +25,9 @@ from tests.tflite_builder import TfliteBuilder
 HELIUM = replace(CORTEX_M55, name="cortex-m55-mve", core=Core(frozenset({"dsp", "fpu", "mve"})))
 
 
-def windowed_case(op: str, number: int) -> Case:
+def windowed_case(op: str, number: int, dtype: str = "int8") -> Case:
     """More channels than a vector has lanes, and images a few pixels wide."""
-    draw = Draw(f"{op} for vectors", number)
+    draw = Draw(f"{op} for vectors", number, dtype)
     taps = draw.choice(((1, 1), (3, 3), (3, 3), (draw.integer(1, 5), draw.integer(1, 10))))
     dilation = draw.choice(((1, 1), (1, 1), (1, 1), (draw.integer(1, 2), draw.integer(1, 3))))
     stride = draw.choice(((1, 1), (2, 2), (draw.integer(1, 3), draw.integer(1, 3))))
@@ -39,17 +39,15 @@ def windowed_case(op: str, number: int) -> Case:
     channels = draw.choice((4, 8, 16, draw.integer(1, 20))) if op == "CONV_2D" else depth
     shape = (channels, *taps, depth) if op == "CONV_2D" else (1, *taps, channels)
     axis = shape.index(channels) if op == "CONV_2D" else 3
-    random = layer(draw, shape, axis)
+    random = layer(draw, shape, axis, narrow_sums=op == "CONV_2D")
     input_zero, output_zero = draw.zero_point(), draw.output_zero_point()
 
     model = TfliteBuilder()
     image = (batches, height, width, depth)
-    x = model.input(image, scale=random.input_scale, zero_point=input_zero)
-    operands = [x, model.constant(random.weights, scale=random.weight_scales, axis=axis)]
-    if random.bias is not None:
-        operands.append(model.constant(random.bias, scale=random.bias_scales))
+    x = model.input(image, **draw.quantized(random.input_scale, input_zero))
+    operands = random.operands(model, x, axis)
     positions = window_positions((height, width), taps, stride, dilation, padding)
-    y = model.output((batches, *positions, channels), scale=random.output_scale, zero_point=output_zero)
+    y = model.output((batches, *positions, channels), **draw.quantized(random.output_scale, output_zero))
     options = {} if op == "CONV_2D" else {"depth_multiplier": 1}
     model.op(
         op,
@@ -63,15 +61,16 @@ def windowed_case(op: str, number: int) -> Case:
         fused_activation_function=draw.activation(),
         **options,
     )
-    return Case(f"wide_{op.lower()}_{number}", model.build(), draw.samples([(image, input_zero)], 3))
+    name = f"wide_{op.lower()}_{number}{'' if dtype == 'int8' else f'_{dtype}'}"
+    return Case(name, model.build(), draw.samples([(image, input_zero)], 3))
 
 
-def wide_conv_2d_case(number: int) -> Case:
-    return windowed_case("CONV_2D", number)
+def wide_conv_2d_case(number: int, dtype: str = "int8") -> Case:
+    return windowed_case("CONV_2D", number, dtype)
 
 
-def wide_depthwise_conv_2d_case(number: int) -> Case:
-    return windowed_case("DEPTHWISE_CONV_2D", number)
+def wide_depthwise_conv_2d_case(number: int, dtype: str = "int8") -> Case:
+    return windowed_case("DEPTHWISE_CONV_2D", number, dtype)
 
 
 def wide_pool_2d_case(op: str, number: int) -> Case:

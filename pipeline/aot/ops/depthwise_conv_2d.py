@@ -117,6 +117,31 @@ def _wide(layer: DepthwiseConv2d) -> Step:
     return replace(portable, kernel="depthwise_conv_2d_s16", params=params)
 
 
+def _wide_dsp_obstacle(layer: DepthwiseConv2d) -> str | None:
+    if layer.depth_multiplier > 1:
+        return f"a depth multiplier of {layer.depth_multiplier}"
+    if layer.channels % 4:
+        return f"{layer.channels} channels, which are no multiple of 4"
+    return packing.narrow_obstacle(layer.operands, _CHANNEL_AXIS, layer.multipliers)
+
+
+def _wide_dsp(layer: DepthwiseConv2d) -> Step:
+    portable = _wide(layer)
+    params, constants = packing.narrow_requantization(layer.operands, _CHANNEL_AXIS, layer.multipliers)
+    unused = ("input_channels", "depth_multiplier", "per_channel")
+    weights = packing.paired(packing.weights_of(layer.operands))
+    return replace(
+        portable,
+        kernel="depthwise_conv_2d_s16_dsp",
+        params={
+            **{name: value for name, value in portable.params.items() if name not in unused},
+            "channels": layer.channels,
+            **params,
+        },
+        constants=(Constant("weights", weights, is_weight=True), *constants),
+    )
+
+
 def _dsp_obstacle(layer: DepthwiseConv2d) -> str | None:
     if (layer.vertical.dilation, layer.horizontal.dilation) != (1, 1):
         return f"a dilation of {layer.vertical.dilation} x {layer.horizontal.dilation}"
@@ -292,5 +317,12 @@ PACKED_VARIANTS: tuple[Variant[DepthwiseConv2d], ...] = (
 )
 
 WIDE_VARIANTS: tuple[Variant[DepthwiseConv2d], ...] = (
+    Variant(
+        "depthwise_conv_2d_s16_dsp",
+        "dsp",
+        "SMLABB and SMLATT on four channels at once",
+        _wide_dsp_obstacle,
+        _wide_dsp,
+    ),
     Variant("depthwise_conv_2d_s16", "", "portable C", no_obstacle, _wide),
 )

@@ -35,16 +35,26 @@ def fully_connected(
     return lower(model.graph(), core)[0]
 
 
-def depthwise(taps: int, weights: int, bias: Any = None) -> Step:
-    """Of one channel and as many taps in a row."""
+def depthwise(
+    taps: int,
+    weights: int,
+    bias: Any = None,
+    *,
+    channels: int = 1,
+    multiplier: int = 1,
+    scale: float = 0.1,
+    core: Core = PORTABLE,
+) -> Step:
+    """Of as many taps in a row. scale: of the weights, and what sums are multiplied with."""
+    outputs = channels * multiplier
     model = TfliteBuilder()
-    operands = [model.input((1, 1, taps, 1), **WIDE)]
-    operands.append(model.constant(np.full((1, 1, taps, 1), weights, np.int8), scale=0.1))
+    operands = [model.input((1, 1, taps, channels), **WIDE)]
+    operands.append(model.constant(np.full((1, 1, taps, outputs), weights, np.int8), scale=scale))
     if bias is not None:
-        operands.append(model.constant(np.array([bias]), scale=1e-5))
-    options = {"padding": "VALID", "stride_h": 1, "stride_w": 1, "depth_multiplier": 1}
-    model.op("DEPTHWISE_CONV_2D", operands, [model.output((1, 1, 1, 1), **WIDE)], **options)
-    return lower(model.graph())[0]
+        operands.append(model.constant(np.full(outputs, bias), scale=1e-4 * scale))
+    options = {"padding": "VALID", "stride_h": 1, "stride_w": 1, "depth_multiplier": multiplier}
+    model.op("DEPTHWISE_CONV_2D", operands, [model.output((1, 1, 1, outputs), **WIDE)], **options)
+    return lower(model.graph(), core)[0]
 
 
 def unary(op: str, scale: float = 1e-4, output_scale: float = 1 / 32768, **options: Any) -> Step:
@@ -103,6 +113,23 @@ def test_depthwise_sums_are_int32_and_its_bias_is_int64() -> None:
         depthwise(512, -128)
     with pytest.raises(UnsupportedError, match="is int32; the aot kernel takes int64"):
         depthwise(3, 1, np.int32(5))
+
+
+def test_depthwise_layers_of_int16_use_smla_where_they_can() -> None:
+    dsp = Core(frozenset({"dsp"}))
+    step = depthwise(3, 100, np.int64(7), channels=8, core=dsp)
+    assert (step.kernel, step.reason) == ("depthwise_conv_2d_s16_dsp", "SMLABB and SMLATT on four channels at once")
+    bias = next(constant.data for constant in step.constants if constant.role == "bias")
+    assert (bias.dtype, bias.tolist()) == (np.int32, [7] * 8)
+    for arguments, obstacle in (
+        ({"channels": 6}, "6 channels, which are no multiple of 4"),
+        ({"channels": 4, "multiplier": 2}, "a depth multiplier of 2"),
+        ({"channels": 4, "bias": np.int64(1 << 31)}, "the sum of channel 0 can reach 2,157,314,048"),
+        ({"channels": 4, "scale": 0.25}, "channel 0 is multiplied by 1/4 or more"),
+    ):
+        step = depthwise(3, 100, core=dsp, **arguments)
+        assert step.kernel == "depthwise_conv_2d_s16"
+        assert f"not depthwise_conv_2d_s16_dsp: {obstacle}" in step.reason
 
 
 @pytest.mark.parametrize(
