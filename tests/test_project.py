@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pipeline import board, project
+from pipeline import board, project, runtimes, tflite
 from pipeline.errors import RequestError
+from tests.test_cli import small_model
 from tests.toy_export import toy_export
 
 GOLDEN = Path(__file__).parent / "golden" / "project"
@@ -53,6 +55,19 @@ def test_the_library_is_the_golden_one(tmp_path: Path) -> None:
     assert found["src/toy.c"] == toy_export().files["toy.c"]
     assert {"include/toy.h", "include/model.h", "src/kernels/add_table.c", "src/kernels/add_table.h"} < set(found)
     compare_with_golden(GOLDEN / "library", {p: found[p] for p in ("library.json", "examples/minimal/main.c")})
+
+
+def test_the_c_of_the_readme_is_that_of_a_model(tmp_path: Path) -> None:
+    (tmp_path / "keyword.tflite").write_bytes(small_model().build())
+    export = runtimes.export(tflite.read(tmp_path / "keyword.tflite"), board.load("native"), "aot")
+    project.render_library(export, tmp_path / "keyword")
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"```c\n(.*?)```", readme, re.S)
+    include, _, statements = code.partition("\n\n")
+    (tmp_path / "main.c").write_text(f"{include}\nint main(void) {{\n{statements}return input[0] + scores[0];\n}}\n")
+    command = ["gcc", "-std=c11", "-Wall", "-Werror", "-fsyntax-only", "-Ikeyword/include", "main.c"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", [b.id for b in board.all_boards() if b.edgetpu is None])
