@@ -76,8 +76,8 @@ def _smaller(best: Attempt, make: Callable[[], Case], fails: Fails) -> Attempt |
 def _variants(best: Attempt) -> Iterator[list[list[int]]]:
     """Runs of choices left out, or made those nearest to 0, the longest first; then single ones nearer to it."""
     choices, least = [c for c, _ in best.taken], [nearest for _, nearest in best.taken]
-    for length in (32, 16, 8, 4, 2, 1):
-        starts = range(0, len(choices), max(length // 2, 1))
+    for length in (32, 16, 12, 9, 7, 5, 4, 3, 2, 1):  # an op is 3 to 12 of them
+        starts = range(0, len(choices), max(length // 6, 1))
         yield [choices[:start] + choices[start + length :] for start in starts]
         yield [choices[:start] + least[start : start + length] + choices[start + length :] for start in starts]
     steps = [(choice - nearest) - int((choice - nearest) / 2) for choice, nearest in best.taken]
