@@ -64,7 +64,7 @@ def test_the_arena_of_a_benchmark_network_is_below_what_tflm_takes(name: str, tm
 
 @pytest.mark.golden
 def test_the_arena_of_a_random_network_is_not_above_that_of_tflm(capfd: pytest.CaptureFixture[str]) -> None:
-    """TFLM keeps state and its own structures apart from tensors; fast kernels have scratch that its own do not need."""
+    """TFLM keeps state and its own structures apart from tensors; fast kernels have scratch that its own need not."""
     from tflite_micro.python.tflite_micro import runtime
 
     gaps = []
