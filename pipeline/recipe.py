@@ -611,7 +611,8 @@ def load(path: Path) -> Recipe:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        raise RecipeError(f"{path}:{line}: not valid YAML: {error.problem or error.context}.") from None
+        hint = "indent with spaces." if "\\t" in str(error.problem) else None
+        raise RecipeError(f"{path}:{line}: not valid YAML: {error.problem or error.context}.", hint=hint) from None
     except yaml.YAMLError as error:
         raise RecipeError(f"{path}: not valid YAML: {str(error).splitlines()[0]}.") from None
     except RecursionError:
@@ -722,6 +723,8 @@ def _explained(path: Path, errors: list[ErrorDetails], lines: Mapping[tuple[str 
         elif error["type"] == "missing":
             text += f"{_name(where[:-1])} has no {where[-1]!r}, which is needed."
             hints.append("docs/recipe.md says what a recipe holds.")
+        elif error["type"] == "model_type":
+            text += f"{_name(where)} is {_short(error['input'])}: a section is needed; it has {', '.join(_keys(where))}."
         else:
             reason = _PATTERNS.get(error.get("ctx", {}).get("pattern", ""), error["msg"])
             reason = reason.removeprefix("Value error, ").removeprefix("Input ")
