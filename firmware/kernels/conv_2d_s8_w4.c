@@ -7,7 +7,9 @@
  * Scratch: none. Outputs are computed in order, so that they may overlap the input: aot/ops/overlap.py says how far. */
 #include "conv_2d_s8_w4.h"
 
-#define TFLASH_INT4_WEIGHTS 1
+#include "filters_s8_w4.h"
+
+#define TFLASH_FILTERS tflash_filters_s8_w4
 #define TFLASH_BODY static void run
 #include "conv_2d_body.h"
 

@@ -12,7 +12,7 @@ struct tflash_fully_connected_s8_params {
   int32_t batches;
   int32_t depth;
   int32_t outputs;
-  int32_t input_offset; /* -zero point of the input */
+  int32_t input_offset; /* -zero point of the input, or 0 where it is in the bias */
   int32_t output_offset;
   int32_t activation_min;
   int32_t activation_max;

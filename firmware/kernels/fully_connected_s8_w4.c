@@ -7,7 +7,9 @@
  * Scratch: none. Input and output must not overlap. */
 #include "fully_connected_s8_w4.h"
 
-#define TFLASH_INT4_WEIGHTS 1
+#include "filters_s8_w4.h"
+
+#define TFLASH_FILTERS tflash_filters_s8_w4
 #define TFLASH_BODY static void run
 #include "fully_connected_body.h"
 

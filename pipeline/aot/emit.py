@@ -431,7 +431,7 @@ def _cast(c_type: str, pointer: str) -> str:
 
 
 def kernel_files(kernels: Sequence[str]) -> dict[str, bytes]:
-    """The sources of these kernels with the headers they include, from firmware/kernels."""
+    """The sources of these kernels from firmware/kernels, headers they include, and sources of those headers."""
     folder = package_files("pipeline.firmware") / "kernels"
     result: dict[str, bytes] = {}
     waiting = [name for k in kernels for name in (f"{k}.c", f"{k}.h")]
@@ -442,7 +442,9 @@ def kernel_files(kernels: Sequence[str]) -> dict[str, bytes]:
             continue
         content = (folder / name).read_bytes()
         result[path] = content
-        waiting += [m.decode() for m in re.findall(rb'^#include "([a-z0-9_]+\.h)"', content, re.MULTILINE)]
+        headers = [m.decode() for m in re.findall(rb'^#include "([a-z0-9_]+\.h)"', content, re.MULTILINE)]
+        sources = [header.replace(".h", ".c") for header in headers if name.endswith(".c")]
+        waiting += headers + [source for source in sources if (folder / source).is_file()]
     return dict(sorted(result.items()))
 
 

@@ -104,6 +104,25 @@ def folded_bias(layer: Operands, channel_axis: int, code_offset: int, factor: in
     return folded
 
 
+def with_folded_bias(step: Step, layer: Operands, channel_axis: int) -> Step:
+    """The step of a portable kernel that never meets padding, to multiply bare codes as `folded_bias` has the rest.
+
+    Without a zero point, or where a partial sum could leave int32 then, it stays as it is.
+    """
+    zero_point = layer.source.zero_point
+    weights = np.abs(weights_of(layer).astype(np.int64))
+    sums = weights.sum(axis=tuple(a for a in range(weights.ndim) if a != channel_axis))
+    bias = 0 if layer.bias is None else np.abs(_data(layer.bias.data).astype(np.int64).reshape(-1))
+    if zero_point == 0 or int((bias + (abs(zero_point) + 128) * sums).max()) > INT32_MAX:
+        return step
+    folded = Constant("bias", folded_bias(layer, channel_axis, 0), is_weight=True)
+    return replace(
+        step,
+        params={**step.params, "input_offset": 0, "bias": Ref("bias")},
+        constants=(*(c for c in step.constants if c.role != "bias"), folded),
+    )
+
+
 def wrapping_requantization(
     layer: Operands, channel_axis: int, portable: Mapping[str, ParamValue], constants: Sequence[Constant]
 ) -> tuple[Mapping[str, ParamValue], tuple[Constant, ...]]:

@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from pipeline import aot, tflite
-from pipeline.aot.emit import c_float, c_integer, c_name, c_string, comment_text, model_symbol, step_names
+from pipeline.aot.emit import (
+    c_float,
+    c_integer,
+    c_name,
+    c_string,
+    comment_text,
+    kernel_files,
+    model_symbol,
+    step_names,
+)
 from pipeline.aot.lower import lower
 from tests.kernels.batch import HOST, Case, check
 from tests.tflite_builder import TfliteBuilder
@@ -190,3 +199,8 @@ def test_text_of_a_model_is_made_harmless() -> None:
     assert c_string('a"\\b') == '"a__b"'
     assert model_symbol("kws_ref_model") == "kws_ref_model"
     assert model_symbol("kws") == "kws_model"
+
+
+def test_a_kernel_comes_with_the_functions_that_it_calls_and_no_others() -> None:
+    sources = {path for path in kernel_files(["conv_2d_s8_w4"]) if path.endswith(".c")}
+    assert sources == {"kernels/conv_2d_s8_w4.c", "kernels/filters_s8_w4.c"}

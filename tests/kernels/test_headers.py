@@ -41,5 +41,6 @@ def test_each_kernel_defines_the_function_of_its_name() -> None:
             params = re.search(r"#define TFLASH_PARAMS (.*)\n", content)
             body = (KERNELS / declared[2]).read_text().replace("TFLASH_BODY(", f"{declared[1]}(")
             content += body.replace("TFLASH_PARAMS *", f"{params[1]} *") if params else body
-        assert f"void tflash_{source.stem}(const struct tflash_{source.stem}_params *" in " ".join(content.split())
+        params = "filters" if source.stem.startswith("filters_") else f"{source.stem}_params"
+        assert f"void tflash_{source.stem}(const struct tflash_{params} *" in " ".join(content.split())
         assert content.startswith("/* "), f"{source.name} begins with its contract"

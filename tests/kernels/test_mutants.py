@@ -16,6 +16,7 @@ from tests.kernels.test_copies import CASES as COPIES
 from tests.kernels.test_depthwise_conv_2d_s8 import depthwise_conv_2d_case
 from tests.kernels.test_elementwise_s8 import MORE_OPS, elementwise_case
 from tests.kernels.test_fully_connected_s8 import fully_connected_case, long_sum_case
+from tests.kernels.test_mve import wide_conv_2d_case
 from tests.kernels.test_pool_2d_s8 import pool_2d_case
 from tests.kernels.test_reduce_s8 import CASES as REDUCTIONS
 from tests.kernels.test_reduce_s8 import reduce_case
@@ -37,6 +38,8 @@ CASES: dict[str, Callable[[int], Case]] = {
     "BATCH_MATMUL": batch_matmul_case,
     "SVDF": svdf_case,
     "LSTM": lstm_case,
+    "CONV_2D wide": wide_conv_2d_case,
+    "CONV_2D int4": partial(conv_2d_case, int4=True),
     "CONV_2D int16": partial(conv_2d_case, dtype="int16"),
     "DEPTHWISE_CONV_2D int16": partial(depthwise_conv_2d_case, dtype="int16"),
     "FULLY_CONNECTED int16": long_sum_case,
@@ -59,17 +62,21 @@ MUTANTS = [
     ("MEAN", "requant.h", _TWICE, _ONCE),
     ("CONV_2D", "requant.h", *_TIES_UPWARD),
     ("MEAN", "requant.h", *_TIES_UPWARD),
-    ("CONV_2D", "conv_2d_body.h", "filter_size = p->filter_height", "filter_size = p->filter_width"),
-    ("CONV_2D", "conv_2d_body.h", "filter, w + i)", "filter, w + run - 1 - i)"),
-    ("CONV_2D", "conv_2d_body.h", "p->per_channel != 0 ? o : 0", "0"),
+    ("CONV_2D", "conv_2d_body.h", ".size = p->filter_height", ".size = p->filter_width"),
+    ("CONV_2D", "filters_body.h", "end += run & 3", "end += run & 1"),
+    ("CONV_2D", "filters_body.h", "f->per_channel != 0 ? -1 : 0", "0"),
     ("CONV_2D", "conv_2d_body.h", "group += p->filter_channels", "group += 0"),
     ("CONV_2D", "conv_2d_body.h", "p->dilation_width == 1 && ", ""),
     ("CONV_2D", "window.h", "dilation - 1 - origin", "-origin"),
     ("CONV_2D", "window.h", "end < taps ? end", "end > taps ? end"),
-    ("DEPTHWISE_CONV_2D", "depthwise_conv_2d_body.h", "y * p->stride_height", "y * p->stride_width"),
-    ("DEPTHWISE_CONV_2D", "depthwise_conv_2d_body.h", "p->bias[o]", "p->bias[i]"),
+    ("DEPTHWISE_CONV_2D", "depthwise_conv_2d_windows_body.h", "y * p->stride_height", "y * p->stride_width"),
+    ("DEPTHWISE_CONV_2D", "depthwise_conv_2d_body.h", "(p)->bias + (o)", "(p)->bias"),
+    ("DEPTHWISE_CONV_2D", "depthwise_conv_2d_body.h", "(o + k) & mask", "k & mask"),
+    ("DEPTHWISE_CONV_2D", "depthwise_conv_2d_windows_body.h", "in[3 * next]", "in[3]"),
+    ("DEPTHWISE_CONV_2D", "depthwise_conv_2d_windows_body.h", "in += 1 - next", "in += 0"),
+    ("DEPTHWISE_CONV_2D", "depthwise_conv_2d_windows_body.h", "taps.rows > 0 && ", ""),
     ("FULLY_CONNECTED", "fully_connected_body.h", "p->activation_max", "127"),
-    ("FULLY_CONNECTED", "fully_connected_body.h", "*output++", "output[p->outputs - 1 - o]"),
+    ("FULLY_CONNECTED", "filters_body.h", "begin * f->size", "0"),
     ("AVERAGE_POOL_2D", "average_pool_2d_s8.c", "(acc) - (count) / 2", "(acc) + (count) / 2"),
     ("AVERAGE_POOL_2D", "pool_2d_body.h", "(fy_end - fy_first) *", "p->filter_height *"),
     ("MAX_POOL_2D", "max_pool_2d_s8.c", "START INT8_MIN", "START 0"),
@@ -101,8 +108,15 @@ MUTANTS = [
     ("CONV_2D int16", "requant.h", "(14 - shift)) + 1", "(14 - shift)) + 0"),
     ("CONV_2D int16", "dot_s16.h", "rounds_twice != 0", "rounds_twice == 0"),
     ("FULLY_CONNECTED int16", "dot_s16.h", "count < 511 ? count : 511", "count"),
-    ("DEPTHWISE_CONV_2D int16", "depthwise_conv_2d_s16.c", "+ (int64_t)sum", "+ sum / 2 * 2"),
+    ("DEPTHWISE_CONV_2D int16", "depthwise_conv_2d_s16.c", "+ (int64_t)sums[k]", "+ sums[k] / 2 * 2"),
     ("SUB int16", "add_sub_s16.c", "p->subtract != 0", "p->subtract == 0"),
+    ("CONV_2D", "conv_2d_body.h", "dense ? 1 : rows", "1"),
+    ("CONV_2D", "conv_2d_body.h", ".runs = dense ? rows", ".runs = dense ? 1"),
+    ("CONV_2D", "filters_body.h", "w += 4 * f->size", "w += f->size"),
+    ("CONV_2D wide", "filters_body.h", "if (offset == 0)", "if (offset >= 0)"),
+    ("CONV_2D int4", "filters_body.h", "((size) & 1) == 0 ?", "1 ?"),
+    ("CONV_2D int4", "filters_body.h", "(w & 1) != 0", "0"),
+    ("CONV_2D int4", "weights.h", "return pair >> 4", "return pair >> 4 & 15"),
 ]  # fmt: skip
 
 

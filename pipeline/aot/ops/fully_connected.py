@@ -91,6 +91,10 @@ def _portable(layer: FullyConnected) -> Step:
     )
 
 
+def _portable_int8(layer: FullyConnected) -> Step:
+    return packing.with_folded_bias(_portable(layer), layer.operands, _CHANNEL_AXIS)
+
+
 def _mve_obstacle(layer: FullyConnected) -> str | None:
     return packing.right_shift_obstacle(layer.multipliers)
 
@@ -144,7 +148,7 @@ def _dsp(layer: FullyConnected) -> Step:
 VARIANTS: tuple[Variant[FullyConnected], ...] = (
     Variant("fully_connected_s8_mve", "mve", "VMLADAVA on 4 outputs at once", _mve_obstacle, _mve),
     Variant("fully_connected_s8_dsp", "dsp", "SMLAD on four outputs at once", _dsp_obstacle, _dsp),
-    Variant("fully_connected_s8", "", "portable C", no_obstacle, _portable),
+    Variant("fully_connected_s8", "", "portable C", no_obstacle, _portable_int8),
 )
 
 PACKED_VARIANTS: tuple[Variant[FullyConnected], ...] = (
@@ -153,7 +157,7 @@ PACKED_VARIANTS: tuple[Variant[FullyConnected], ...] = (
         "",
         "portable C on int4 weights, which stay packed",
         no_obstacle,
-        lambda layer: with_packed_weights(_portable(layer)),
+        lambda layer: with_packed_weights(_portable_int8(layer)),
     ),
 )
 

@@ -19,6 +19,10 @@ class Window:
     dilation: int
     pad: int
 
+    def stays_inside(self, size: int, positions: int) -> bool:
+        """No tap of so many positions lies outside an input of this size."""
+        return self.pad == 0 and (positions - 1) * self.stride + (self.taps - 1) * self.dilation < size
+
 
 def dilations(op: Op) -> tuple[int, int]:
     """Positions from one tap to the next, along height and width."""

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from pipeline.aot.lower import lower
-from pipeline.aot.steps import Core, Step
+from pipeline.aot.steps import Core, Ref, Step
 from pipeline.errors import UnsupportedError
+from pipeline.fixedpoint import INT32_MAX
 from tests.tflite_builder import TfliteBuilder
 
 # A small layer of each op: tensors as (shape, keywords), then options. A test changes one thing.
@@ -62,7 +63,7 @@ def lowered(op: str, core: Core | None = None, **changes: Any) -> Step:
 def test_a_sound_layer_is_lowered_to_its_kernel(op: str) -> None:
     step = lowered(op)
     assert step.kernel == f"{op.lower()}_s8"
-    assert step.params["input_offset"] == -3
+    assert step.params["input_offset"] == (0 if op == "FULLY_CONNECTED" else -3)
     assert step.params["output_offset"] == -5
     assert step.params["per_channel"] == 1
     assert {c.role for c in step.constants} == {"weights", "bias", "multipliers", "shifts"}
@@ -108,9 +109,41 @@ def test_int4_weights_stay_packed(op: str, features: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("op", LAYERS)
 def test_a_bias_may_be_missing(op: str) -> None:
-    step = lowered(op, bias=None)
+    step = lowered(op, bias=None, input=(LAYERS[op]["input"][0], {"scale": 0.05, "zero_point": 0}))
     assert step.params["bias"] is None
     assert "bias" not in {c.role for c in step.constants}
+
+
+VALID = {"padding": "VALID", "stride_h": 1, "stride_w": 1}
+BELOW_ONLY = {"padding": "SAME", "stride_h": 2, "stride_w": 2}
+
+
+@pytest.mark.parametrize(
+    ("op", "changes", "offset", "bias"),
+    [
+        ("FULLY_CONNECTED", {}, 0, [7 - 3 * 4, -7 - 3 * 4]),
+        ("FULLY_CONNECTED", {"bias": None}, 0, [-12, -12]),
+        ("FULLY_CONNECTED", {"input": ((1, 4), {"scale": 0.05, "zero_point": 0})}, 0, [7, -7]),
+        ("CONV_2D", {"options": VALID, "output": ((1, 2, 2, 2), {"scale": 0.1})}, 0, [7 - 3 * 18, -7 - 3 * 18]),
+        ("CONV_2D", {"options": BELOW_ONLY, "output": ((1, 2, 2, 2), {"scale": 0.1})}, -3, [7, -7]),
+        ("CONV_2D", {}, -3, [7, -7]),
+    ],
+)
+def test_portable_kernels_have_the_zero_point_in_the_bias_where_no_window_meets_padding(
+    op: str, changes: dict[str, Any], offset: int, bias: list[int]
+) -> None:
+    step = lowered(op, **changes)
+    assert step.kernel == f"{op.lower()}_s8"
+    assert step.params["input_offset"] == offset
+    assert step.params["bias"] == Ref("bias")
+    assert next(c.data for c in step.constants if c.role == "bias").tolist() == bias
+
+
+@pytest.mark.parametrize(("room", "offset"), [(523, 3), (524, 0)])
+def test_a_zero_point_stays_out_of_a_bias_with_which_a_partial_sum_could_leave_int32(room: int, offset: int) -> None:
+    bias = (np.array([INT32_MAX - room, 0], np.int32), {"scale": [0.001, 0.0015]})
+    step = lowered("FULLY_CONNECTED", input=((1, 4), {"scale": 0.05, "zero_point": -3}), bias=bias)
+    assert step.params["input_offset"] == offset
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [

@@ -26,7 +26,7 @@ struct tflash_conv_2d_s8_params {
   int32_t dilation_width;
   int32_t pad_top;
   int32_t pad_left;
-  int32_t input_offset; /* -zero point of the input */
+  int32_t input_offset; /* -zero point of the input, or 0 where it is in the bias */
   int32_t output_offset;
   int32_t activation_min;
   int32_t activation_max;

@@ -1,29 +1,30 @@
 /* The loops of fully_connected_s8.c and fully_connected_s8_w4.c, which hold the contract.
- * They say what weights are (weights.h) and how TFLASH_BODY, the function, is declared: inlined it would be slower. */
+ * They say what TFLASH_FILTERS is, tflash_filters_s8 or its twin, and how TFLASH_BODY, the function, is declared. */
 #ifndef TFLASH_FULLY_CONNECTED_BODY_H
 #define TFLASH_FULLY_CONNECTED_BODY_H
 
 #include "fully_connected_s8.h"
 
-#include <stddef.h>
-
-#include "requant.h"
-#include "weights.h"
+#include "filters_s8.h"
 
 TFLASH_BODY(const struct tflash_fully_connected_s8_params *p, const int8_t *input, int8_t *output) {
+  const struct tflash_filters filters = {
+      .weights = p->weights,
+      .bias = p->bias,
+      .multipliers = p->multipliers,
+      .shifts = p->shifts,
+      .per_channel = p->per_channel,
+      .size = p->depth,
+      .input_offset = p->input_offset,
+      .output_offset = p->output_offset,
+      .activation_min = p->activation_min,
+      .activation_max = p->activation_max,
+  };
+  const struct tflash_window window = {.planes = 1, .runs = 1, .run = p->depth};
   for (int32_t b = 0; b < p->batches; ++b) {
-    tflash_weight_cursor w = TFLASH_FIRST_WEIGHT(p->weights);
-    for (int32_t o = 0; o < p->outputs; ++o) {
-      int32_t acc = p->bias != NULL ? p->bias[o] : 0;
-      for (int32_t d = 0; d < p->depth; ++d) {
-        acc += TFLASH_WEIGHT(p->weights, w, d) * (input[d] + p->input_offset);
-      }
-      w += p->depth;
-      const int32_t q = p->per_channel != 0 ? o : 0;
-      acc = tflash_requantize(acc, p->multipliers[q], p->shifts[q]) + p->output_offset;
-      *output++ = (int8_t)tflash_clamp(acc, p->activation_min, p->activation_max);
-    }
+    TFLASH_FILTERS(&filters, &window, input, 0, p->outputs, output);
     input += p->depth;
+    output += p->outputs;
   }
 }
 

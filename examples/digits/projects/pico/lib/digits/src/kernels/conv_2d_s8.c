@@ -12,6 +12,8 @@
  * Scratch: none. Outputs are computed in order, so that they may overlap the input: aot/ops/overlap.py says how far. */
 #include "conv_2d_s8.h"
 
-#define TFLASH_INT4_WEIGHTS 0
+#include "filters_s8.h"
+
+#define TFLASH_FILTERS tflash_filters_s8
 #define TFLASH_BODY void tflash_conv_2d_s8
 #include "conv_2d_body.h"

@@ -9,6 +9,8 @@
  * Scratch: none. Input and output must not overlap. */
 #include "fully_connected_s8.h"
 
-#define TFLASH_INT4_WEIGHTS 0
+#include "filters_s8.h"
+
+#define TFLASH_FILTERS tflash_filters_s8
 #define TFLASH_BODY void tflash_fully_connected_s8
 #include "fully_connected_body.h"

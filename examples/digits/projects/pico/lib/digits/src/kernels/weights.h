@@ -16,6 +16,14 @@ static inline int32_t tflash_int4(const int8_t *weights, int32_t index) {
   const int32_t nibble = (int32_t)((index & 1) != 0 ? pair >> 4 : pair & 15u);
   return (nibble ^ 8) - 8;
 }
+
+static inline int32_t tflash_low_nibble(int8_t pair) {
+  return (int8_t)(uint8_t)((uint32_t)pair << 4) >> 4;
+}
+
+static inline int32_t tflash_high_nibble(int8_t pair) {
+  return pair >> 4;
+}
 #else
 typedef const int8_t *tflash_weight_cursor;
 #define TFLASH_FIRST_WEIGHT(weights) (weights)
