@@ -724,7 +724,8 @@ def _explained(path: Path, errors: list[ErrorDetails], lines: Mapping[tuple[str 
             text += f"{_name(where[:-1])} has no {where[-1]!r}, which is needed."
             hints.append("docs/recipe.md says what a recipe holds.")
         elif error["type"] == "model_type":
-            text += f"{_name(where)} is {_short(error['input'])}: a section is needed; it has {', '.join(_keys(where))}."
+            keys = ", ".join(_keys(where))
+            text += f"{_name(where)} is {_short(error['input'])}: a section is needed; it has {keys}."
         else:
             reason = _PATTERNS.get(error.get("ctx", {}).get("pattern", ""), error["msg"])
             reason = reason.removeprefix("Value error, ").removeprefix("Input ")
