@@ -8,6 +8,9 @@
 #include "depthwise_conv_2d_s8_w4.h"
 
 #define TFLASH_INT4_WEIGHTS 1
+#define TFLASH_PARAMS struct tflash_depthwise_conv_2d_s8_params
+#include "depthwise_conv_2d_s8_body.h"
+
 #define TFLASH_BODY static void run
 #include "depthwise_conv_2d_body.h"
 

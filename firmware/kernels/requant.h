@@ -10,8 +10,9 @@
 
 #include <stdint.h>
 
-/* round(a * b / 2^31), ties upward, of any two but INT32_MIN and INT32_MIN: of four products of halves. */
-static inline int32_t tflash_product_of_halves(int32_t a, int32_t b) {
+/* round(a * b / 2^31), ties upward, of any two but INT32_MIN and INT32_MIN: of four products of halves. A function, for
+ * inlined it would need more registers than Armv6-M has. */
+__attribute__((noinline, unused)) static int32_t tflash_product_of_halves(int32_t a, int32_t b) {
   const uint32_t a_low = (uint32_t)a & 0xFFFFu;
   const uint32_t b_low = (uint32_t)b & 0xFFFFu;
   const int32_t a_high = a >> 16;

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.kernels.batch import TARGETS, Case, Target, case_count, check
+from tests.kernels.batch import HOST, TARGETS, Case, Target, case_count, check
 from tests.kernels.random_cases import Draw, layer, window_positions
 from tests.tflite_builder import TfliteBuilder
 
 
-def depthwise_conv_2d_case(number: int, int4: bool = False, dtype: str = "int8") -> Case:
-    draw = Draw("DEPTHWISE_CONV_2D", number, dtype)
+def depthwise_conv_2d_case(number: int, int4: bool = False, dtype: str = "int8", many: bool = False) -> Case:
+    """many: up to 40 outputs of neighbouring inputs, or of one."""
+    draw = Draw("WIDE_DEPTHWISE_CONV_2D" if many else "DEPTHWISE_CONV_2D", number, dtype)
     taps = draw.choice(((3, 3), (3, 3), (draw.integer(1, 5), draw.integer(1, 5))))
     dilation = draw.choice(((1, 1), (1, 1), (draw.integer(1, 3), draw.integer(1, 3))))
     stride = draw.choice(((1, 1), (2, 2), (draw.integer(1, 4), draw.integer(1, 4))))
@@ -21,6 +23,8 @@ def depthwise_conv_2d_case(number: int, int4: bool = False, dtype: str = "int8")
     height, width = (draw.integer(low, low + 6) for low in smallest)
     batches = draw.choice((1, 1, 1, 2))
     depth, multiplier = draw.integer(1, 9), draw.choice((1, 1, 2, 3))
+    if many:
+        depth, multiplier = draw.choice(((draw.integer(10, 40), 1), (draw.integer(1, 2), draw.integer(4, 40))))
     random = layer(draw, (1, *taps, depth * multiplier), 3, narrow_sums=False)
     input_zero, output_zero = draw.zero_point(), draw.output_zero_point()
 
@@ -49,6 +53,13 @@ def depthwise_conv_2d_case(number: int, int4: bool = False, dtype: str = "int8")
 @pytest.mark.parametrize("target", TARGETS)
 def test_depthwise_conv_2d_gives_the_bytes_of_tflm(target: Target, tmp_path: Path) -> None:
     check([depthwise_conv_2d_case(number) for number in range(case_count())], target, tmp_path)
+
+
+@pytest.mark.golden
+def test_depthwise_conv_2d_of_many_channels_gives_the_bytes_of_tflm(tmp_path: Path) -> None:
+    packed, wide = partial(depthwise_conv_2d_case, int4=True), partial(depthwise_conv_2d_case, dtype="int16")
+    makers, numbers = (depthwise_conv_2d_case, packed, wide), range(case_count(8))
+    check([make(number, many=True) for number in numbers for make in makers], HOST, tmp_path)
 
 
 @pytest.mark.golden

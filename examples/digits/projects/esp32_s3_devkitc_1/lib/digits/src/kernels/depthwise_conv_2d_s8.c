@@ -13,5 +13,8 @@
 #include "depthwise_conv_2d_s8.h"
 
 #define TFLASH_INT4_WEIGHTS 0
+#define TFLASH_PARAMS struct tflash_depthwise_conv_2d_s8_params
+#include "depthwise_conv_2d_s8_body.h"
+
 #define TFLASH_BODY void tflash_depthwise_conv_2d_s8
 #include "depthwise_conv_2d_body.h"
