@@ -35,15 +35,17 @@ def aligned(size: int) -> int:
 
 def lower_bound(blocks: Sequence[Block], overlaps: Overlaps | None = None) -> int:
     """The largest number of bytes that one step needs."""
-    shared = {blocks[pair[1]].first: _shared_bytes(blocks, pair, lead) for pair, lead in (overlaps or {}).items()}
+    shared = {
+        blocks[output].first: shared_bytes(aligned(blocks[source].bytes), aligned(blocks[output].bytes), lead)
+        for (source, output), lead in (overlaps or {}).items()
+    }
     moments = {b.first for b in blocks}
     needed = (sum(aligned(b.bytes) for b in blocks if b.first <= m <= b.last) - shared.get(m, 0) for m in moments)
     return max(needed, default=0)
 
 
-def _shared_bytes(blocks: Sequence[Block], pair: tuple[int, int], lead: int | None) -> int:
-    """How many bytes an input and an output have in common at the most."""
-    source, output = (aligned(blocks[number].bytes) for number in pair)
+def shared_bytes(source: int, output: int, lead: int | None) -> int:
+    """How many bytes an input and an output of so many have in common at the most."""
     return source + output - min(source + output, max(output, (lead or 0) + source))
 
 
