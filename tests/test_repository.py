@@ -87,6 +87,12 @@ def test_links_between_documents_lead_somewhere(path: Path) -> None:
         assert not anchor or anchor in _anchors(found), f"{path}: link to {target}#{anchor}"
 
 
+def test_every_document_is_linked_from_another() -> None:
+    for page in (REPOSITORY / "docs").glob("*.md"):
+        assert any(f"{page.name})" in path.read_text() or f"{page.name}#" in path.read_text()
+                   for path in DOCUMENTS if path != page), f"nothing leads to {page}"  # fmt: skip
+
+
 def _anchors(path: Path) -> set[str]:
     """What GitHub calls the headings of a document."""
     headings = re.findall(r"^#+ (.*)$", path.read_text(), re.M)
