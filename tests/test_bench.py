@@ -13,7 +13,7 @@ from pipeline import bench, interpreters, tflite
 from pipeline.bench import bakenn, picture
 from pipeline.display import Paint
 from pipeline.display import bench as shown
-from pipeline.errors import RequestError, ToolError
+from pipeline.errors import RequestError, ToolError, UnsupportedError
 from tests.tflite_builder import TfliteBuilder
 
 
@@ -91,6 +91,21 @@ def test_bakenn_runs_in_the_same_firmware_and_answers_the_same(tmp_path: Path) -
 def test_a_board_that_counts_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="counts instructions"):
         quietly([as_published(tmp_path)], board="native")
+
+
+def test_a_model_that_is_refused_is_named_before_any_is_measured(tmp_path: Path) -> None:
+    model = TfliteBuilder()
+    x = model.input((1, 4), scale=0.1)
+    model.op("NEG", [x], [model.output((1, 4), scale=0.1)])
+    refused = tmp_path / "refused.tflite"
+    refused.write_bytes(model.build())
+    seen: list[str] = []
+    with pytest.raises(UnsupportedError, match=r"refused\.tflite: op 0 \(NEG\)"):
+        bench.bench_models(
+            [as_published(tmp_path), refused], board="qemu_cortex_m4", samples=1, seed=0, rivals=False,
+            progress=lambda stage, done, total: seen.append(stage),
+        )  # fmt: skip
+    assert not seen
 
 
 def test_figures_are_quoted_for_the_networks_they_were_measured_with() -> None:

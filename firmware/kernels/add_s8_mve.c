@@ -1,7 +1,11 @@
 /* Sum or difference of two tensors for Helium (MVE), int8 in, int8 out, each repeated along the dimensions where the
- * other is longer. The formulas and shapes of add_s8.c and sub_s8.c, four elements at once.
+ * other is longer, four elements at once.
+ *   x = requant1((input1 + offset1) * 2^20), y = requant2((input2 + offset2) * 2^20)
+ *   output = clamp(requant(x + sign2 * y) + output_offset)
+ *   input1, input2  int8, any shapes that broadcast to the output's; neighbouring dimensions are merged to four
+ *   output          [shape] int8
  * On silicon (Cortex-M55, two beats a cycle) the multiplications of one operand overlap with the sums of the other.
- * Bit-exact with: add_s8.c and sub_s8.c.
+ * Bit-exact with: TFLM's ADD and SUB (double rounding).
  * Overflow: none possible. Offset codes are within +-255 and the multipliers below 1/2, 1/2 and 1.
  * Scratch: none. The output may be an input that has the output's shape; else they must not overlap. */
 #include "add_s8_mve.h"

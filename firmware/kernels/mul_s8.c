@@ -7,12 +7,29 @@
  * Scratch: none. The output may be an input that has the output's shape; else they must not overlap. */
 #include "mul_s8.h"
 
+#include "plain_loops.h"
+
 #include "requant.h"
 
-static int8_t mul(const struct tflash_mul_s8_params *p, int32_t a, int32_t b) {
-  const int32_t product = (a + p->offset1) * (b + p->offset2);
-  const int32_t result = tflash_requantize(product, p->multiplier, p->shift) + p->output_offset;
-  return (int8_t)tflash_clamp(result, p->activation_min, p->activation_max);
+/* One run of the innermost loop. */
+__attribute__((noinline)) static void multiply_run(const struct tflash_mul_s8_params *p, const int8_t *a,
+                                                   const int8_t *b, int8_t *output) {
+  const int32_t offset1 = p->offset1;
+  const int32_t offset2 = p->offset2;
+  const int32_t multiplier = p->multiplier;
+  const int32_t shift = p->shift;
+  const int32_t output_offset = p->output_offset;
+  const int32_t low = p->activation_min;
+  const int32_t high = p->activation_max;
+  const int32_t step1 = p->strides1[3];
+  const int32_t step2 = p->strides2[3];
+  for (const int8_t *const end = output + p->shape[3]; output < end; ++output) {
+    const int32_t product = (*a + offset1) * (*b + offset2);
+    const int32_t code = tflash_requantize(product, multiplier, shift) + output_offset;
+    *output = (int8_t)tflash_clamp(code, low, high);
+    a += step1;
+    b += step2;
+  }
 }
 
 void tflash_mul_s8(const struct tflash_mul_s8_params *p, const int8_t *input1, const int8_t *input2, int8_t *output) {
@@ -21,9 +38,8 @@ void tflash_mul_s8(const struct tflash_mul_s8_params *p, const int8_t *input1, c
       for (int32_t k = 0; k < p->shape[2]; ++k) {
         const int8_t *a = input1 + i * p->strides1[0] + j * p->strides1[1] + k * p->strides1[2];
         const int8_t *b = input2 + i * p->strides2[0] + j * p->strides2[1] + k * p->strides2[2];
-        for (int32_t n = 0; n < p->shape[3]; ++n) {
-          *output++ = mul(p, a[n * p->strides1[3]], b[n * p->strides2[3]]);
-        }
+        multiply_run(p, a, b, output);
+        output += p->shape[3];
       }
     }
   }

@@ -15,7 +15,7 @@ from pipeline import audit, graph_costs, lifetime, runtimes, tflite
 from pipeline import board as boards
 from pipeline.bench import bakenn
 from pipeline.board import Board
-from pipeline.errors import RequestError, TensorflashError
+from pipeline.errors import RequestError, TensorflashError, UnsupportedError
 from pipeline.model import Export
 from pipeline.tflite import Graph
 from pipeline.verification import verify_export
@@ -50,19 +50,29 @@ def bench_models(
     graphs = [tflite.read(path) for path in models]
     for graph in graphs:
         audit.require_int8(graph)
+    exports = [_ours(graph, target) for graph in graphs]  # all, before minutes are spent on the first
     measure = partial(verify_export, target=target, samples=samples, seed=seed, progress=progress)
     return {
         "board": target.id,
         "samples": samples,
         "seed": seed,
-        "models": [_model(graph, target, rivals, measure, progress) for graph in graphs],
+        "models": [
+            _model(graph, ours, target, rivals, measure, progress) for graph, ours in zip(graphs, exports, strict=True)
+        ],
     }
 
 
+def _ours(graph: Graph, target: Board) -> Export:
+    try:
+        return runtimes.export(graph, target, "aot")
+    except UnsupportedError as error:
+        raise UnsupportedError(f"{graph.path}: {error.message}", hint=error.hint) from error
+
+
 def _model(
-    graph: Graph, target: Board, rivals: bool, measure: Callable[..., dict[str, Any]], progress: Progress
+    graph: Graph, ours: Export, target: Board, rivals: bool, measure: Callable[..., dict[str, Any]], progress: Progress
 ) -> dict[str, Any]:
-    ours, weights_bytes = runtimes.export(graph, target, "aot"), graph_costs.total_weight_bytes(graph)
+    weights_bytes = graph_costs.total_weight_bytes(graph)
     results = [_result("aot", measure(graph, ours))]
     if rivals:
         results += [

@@ -52,7 +52,10 @@ OF_INT16: dict[str, Makers] = {
     "max_pool_2d_s16": (partial(MAX[0], dtype="int16"),),
 }
 PORTABLE_KERNELS = OF_INT8 | OF_INT16
-DSP_KERNELS = {f"{kernel}_dsp": PORTABLE_KERNELS[kernel] for kernel in (*OF_INT8, "conv_2d_s16")}
+DSP_KERNELS = {f"{kernel}_dsp": makers for kernel, makers in OF_INT8.items()} | {
+    "conv_2d_s16_dsp": (partial(wide_conv_2d_case, dtype="int16"),),
+    "depthwise_conv_2d_s16_dsp": (partial(wide_depthwise_conv_2d_case, dtype="int16"),),
+}
 HELIUM_KERNELS = {f"{kernel}_mve": makers for kernel, makers in OF_INT8.items()}
 
 DSP, HELIUM = Core(frozenset({"dsp", "fpu"})), Core(frozenset({"dsp", "fpu", "mve"}))

@@ -96,7 +96,7 @@ CASES: list[tuple[str, str, Callable[[int], Case]]] = [
     ("SOFTMAX", "softmax_s8", softmax_case),
     ("SOFTMAX", "softmax_s8_table", partial(softmax_case, rows=24)),
     ("SQUARED_DIFFERENCE", "squared_difference_s8", partial(elementwise_case, "SQUARED_DIFFERENCE")),
-    ("SUB", "sub_s8", partial(elementwise_case, "SUB")),
+    ("SUB", "add_s8", partial(elementwise_case, "SUB")),
     ("SUM", "mean_s8", partial(reduce_case, "SUM")),
     ("SVDF", "svdf_s8", svdf_case),
     ("TRANSPOSE_CONV", "transpose_conv_s8", transpose_conv_case),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from pipeline.aot import packing
 from pipeline.aot.ops.dilation import without_dilation
 from pipeline.aot.ops.overlap import lead_bytes
@@ -196,6 +198,41 @@ def _mve(layer: Conv2d) -> Step:
     )
 
 
+def _wide_dsp_obstacle(layer: Conv2d) -> str | None:
+    if layer.groups > 1:
+        return f"{layer.groups} groups"
+    if layer.operands.rounds_twice(layer.op):
+        return "a bias of int32, with which TFLM rounds twice"
+    return packing.narrow_obstacle(layer.operands, _CHANNEL_AXIS, layer.multipliers)
+
+
+def _wide_dsp(layer: Conv2d) -> Step:
+    portable = _portable(layer)
+    params, constants = packing.narrow_requantization(layer.operands, _CHANNEL_AXIS, layer.multipliers)
+    weights = packing.weights_of(layer.operands).reshape(layer.channels, -1)
+    odd = layer.channels % 2
+    taps = layer.vertical.taps * layer.horizontal.taps
+    gathers = taps > 1 or layer.depth % 4 > 0
+    source, output = layer.operands.source, layer.operands.output
+    unused = ("filter_channels", "filters_per_group", "per_channel", "rounds_twice")
+    packed = packing.paired(packing.rows_by(np.pad(weights, ((0, odd), (0, 0))), 2))
+    return replace(
+        portable,
+        kernel="conv_2d_s16_dsp",
+        params={
+            **{name: value for name, value in portable.params.items() if name not in unused},
+            **params,
+            "scratch": Scratch() if gathers else None,
+        },
+        constants=(
+            Constant("weights", packed, is_weight=True),
+            *(replace(c, data=np.pad(c.data, (0, odd))) for c in constants),
+        ),
+        scratch_bytes=4 * -(-taps * layer.depth // 4) * 4 if gathers else 0,
+        lead_bytes=lead_bytes(source, output, layer.vertical, layer.horizontal, together=2, gathers=gathers),
+    )
+
+
 VARIANTS: tuple[Variant[Conv2d], ...] = (
     Variant("conv_2d_s8_mve", "mve", "VMLADAVA on tiles of 3 pixels x 2 channels", _mve_obstacle, _mve),
     Variant("conv_2d_s8_dsp", "dsp", "SMLAD on tiles of 3 pixels x 2 channels", _dsp_obstacle, _dsp),
@@ -216,9 +253,9 @@ WIDE_VARIANTS: tuple[Variant[Conv2d], ...] = (
     Variant(
         "conv_2d_s16_dsp",
         "dsp",
-        "SMLAD, two products at once",
-        lambda layer: packing.pairs_obstacle(layer.depth // layer.groups),
-        lambda layer: packing.with_paired_weights(_portable(layer)),
+        "SMLAD on tiles of 2 pixels x 2 channels",
+        _wide_dsp_obstacle,
+        _wide_dsp,
     ),
     Variant("conv_2d_s16", "", "portable C", no_obstacle, _portable),
 )

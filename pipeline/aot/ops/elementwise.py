@@ -34,14 +34,14 @@ def lower_add(graph: Graph, op: Op, core: Core) -> Step:
     """One call of the best kernel of ADD_VARIANTS or tflash_add_sub_s16."""
     if code_type(graph, op) == "int16":
         return _step(graph, op, core, "add_sub_s16", {"subtract": 0, **_sum_params(graph, op)})
-    return choose(ADD_VARIANTS, _step(graph, op, core, "add_s8", _sum_params(graph, op)), core)
+    return choose(ADD_VARIANTS, _sum_step(graph, op, core), core)
 
 
 def lower_sub(graph: Graph, op: Op, core: Core) -> Step:
     """One call of tflash_add_sub_s16 or the best kernel of SUB_VARIANTS."""
     if code_type(graph, op) == "int16":
         return _step(graph, op, core, "add_sub_s16", {"subtract": 1, **_sum_params(graph, op)})
-    return choose(SUB_VARIANTS, _step(graph, op, core, "sub_s8", _sum_params(graph, op)), core)
+    return choose(SUB_VARIANTS, _sum_step(graph, op, core), core)
 
 
 def lower_mul(graph: Graph, op: Op, core: Core) -> Step:
@@ -165,6 +165,11 @@ def _sum_params(graph: Graph, op: Op) -> dict[str, ParamValue]:
     }
 
 
+def _sum_step(graph: Graph, op: Op, core: Core) -> Step:
+    """ADD or SUB in TFLM's terms, of which each variant makes its own."""
+    return _step(graph, op, core, "add_s8", _sum_params(graph, op))
+
+
 def _below_one(op: Op, real: float) -> Multiplier:
     multiplier = checked_multiplier(op, real)
     if not 0 < real < 1 or multiplier.shift > 0:
@@ -248,31 +253,67 @@ def _integers(step: Step) -> dict[str, int]:
     return {name: value for name, value in step.params.items() if isinstance(value, int)}
 
 
-def _add_dsp(step: Step, sign2: int) -> Step:
-    """add_s8_dsp with its operands sorted by scale: the larger scale's multiplier is 1/2, which a shift does."""
+def _sorted_by_scale(step: Step, sign2: int) -> tuple[Step, str, int, int]:
+    """The step with the input of the larger scale first, whose multiplier is 1/2: (step, the other's number, signs)."""
     params = _integers(step)
-    coarse, fine = ("1", "2") if (params["multiplier1"], params["shift1"]) == (1 << 30, 0) else ("2", "1")
-    coarse_factor = (1 if coarse == "1" else sign2) << _LEFT_SHIFT
+    loops = {"shape": step.params["shape"]}
+    if (params["multiplier1"], params["shift1"]) == (1 << 30, 0):
+        loops |= {"coarse_strides": step.params["strides1"], "fine_strides": step.params["strides2"]}
+        return replace(step, params=loops), "2", 1, sign2
+    loops |= {"coarse_strides": step.params["strides2"], "fine_strides": step.params["strides1"]}
+    in_place = None if step.in_place is None else 1 - step.in_place
+    return replace(step, inputs=step.inputs[::-1], in_place=in_place, params=loops), "1", sign2, 1
+
+
+def _add(step: Step, sign2: int) -> Step:
+    """add_s8: the larger scale's multiplier is 1/2, which a factor does; the other is split for products of 32 bits."""
+    params = _integers(step)
+    by_scale, fine, coarse_sign, fine_sign = _sorted_by_scale(step, sign2)
+    coarse_factor = coarse_sign << (_LEFT_SHIFT - 1)
+    right, multiplier = -params[f"shift{fine}"], params[f"multiplier{fine}"]
+    if right == 0:  # the same scale: 1/2 once more, with a bit that the right shift takes away again
+        right, multiplier = 1, 2 * multiplier
+    return replace(
+        by_scale,
+        params={
+            **by_scale.params,
+            "coarse_factor": coarse_factor,
+            "coarse_offset": coarse_factor * params["offset1" if fine == "2" else "offset2"],
+            "fine_offset": params[f"offset{fine}"],
+            "fine_high": multiplier >> 11,
+            "fine_low": multiplier & 2047,
+            "fine_right": right - 1,
+            "fine_factor": fine_sign,
+            "multiplier": params["output_multiplier"],
+            "shift": params["output_shift"],
+            "output_offset": params["output_offset"],
+            "activation_min": params["activation_min"],
+            "activation_max": params["activation_max"],
+        },
+    )
+
+
+def _add_dsp(step: Step, sign2: int) -> Step:
+    """add_s8_dsp, as `_add`, but for a fine multiplier in one piece."""
+    params = _integers(step)
+    by_scale, fine, coarse_sign, fine_sign = _sorted_by_scale(step, sign2)
+    coarse_factor = coarse_sign << _LEFT_SHIFT
     right = -params[f"shift{fine}"]
     left = _LEFT_SHIFT + 1  # the accumulator, doubled
-    if right == 0:  # the same scale: 1/2 once more, with a bit that the right shift takes away again
+    if right == 0:
         left, right = left + 1, 1
     return replace(
-        step,
+        by_scale,
         kernel="add_s8_dsp",
-        inputs=step.inputs if coarse == "1" else step.inputs[::-1],
-        in_place=step.in_place if coarse == "1" or step.in_place is None else 1 - step.in_place,
         params={
-            "shape": step.params["shape"],
-            "coarse_strides": step.params[f"strides{coarse}"],
-            "fine_strides": step.params[f"strides{fine}"],
-            "offset": params[f"offset{coarse}"] * coarse_factor,
+            **by_scale.params,
+            "offset": params["offset1" if fine == "2" else "offset2"] * coarse_factor,
             "coarse_factor": coarse_factor,
             "fine_offset": params[f"offset{fine}"] << left,
             "fine_multiplier": params[f"multiplier{fine}"],
             "multiplier": params["output_multiplier"],
             "doubled_zero": 2 * params["output_offset"] + 1,
-            "fine_factor": 2 if fine == "1" else 2 * sign2,
+            "fine_factor": 2 * fine_sign,
             "fine_left": left,
             "fine_right": right,
             "code": -params["output_shift"] - 1,
@@ -287,7 +328,7 @@ def _add_mve(step: Step, sign2: int) -> Step:
     return replace(step, kernel="add_s8_mve", params={**loops, "sign2": sign2, **_integers(step)})
 
 
-def _add_variants(kernel: str, sign2: int) -> tuple[Variant[Step], ...]:
+def _add_variants(sign2: int) -> tuple[Variant[Step], ...]:
     return (
         Variant("add_s8_mve", "mve", "four elements at once", no_obstacle, lambda step: _add_mve(step, sign2)),
         Variant(
@@ -297,12 +338,12 @@ def _add_variants(kernel: str, sign2: int) -> tuple[Variant[Step], ...]:
             _add_dsp_obstacle,
             lambda step: _add_dsp(step, sign2),
         ),
-        Variant(kernel, "", "portable C", no_obstacle, lambda step: step),
+        Variant("add_s8", "", "portable C", no_obstacle, lambda step: _add(step, sign2)),
     )
 
 
-ADD_VARIANTS = _add_variants("add_s8", 1)
-SUB_VARIANTS = _add_variants("sub_s8", -1)
+ADD_VARIANTS = _add_variants(1)
+SUB_VARIANTS = _add_variants(-1)
 
 
 def _mul_dsp_obstacle(step: Step) -> str | None:
@@ -357,7 +398,7 @@ CodeFunction = Callable[[int, int], int]
 
 
 def code_function(graph: Graph, op: Op) -> CodeFunction | None:
-    """What an int8 op of this page makes of two codes, as its portable kernel does; None for all other ops."""
+    """What an int8 op of this page makes of two codes, as TFLM does; None for all other ops."""
     found = _CODE_FUNCTIONS.get(op.name)
     if found is None or graph.tensor(op.outputs[0]).dtype != "int8":
         return None
@@ -399,8 +440,8 @@ def _clamped(p: _Parameters, result: int) -> int:
 
 
 _CODE_FUNCTIONS: dict[str, tuple[Lowering, Callable[[_Parameters, int, int], int]]] = {
-    "ADD": (lower_add, partial(_sum_of_codes, 1)),
-    "SUB": (lower_sub, partial(_sum_of_codes, -1)),
+    "ADD": (_sum_step, partial(_sum_of_codes, 1)),
+    "SUB": (_sum_step, partial(_sum_of_codes, -1)),
     "MUL": (lower_mul, _product_of_codes),
     "MAXIMUM": (lower_maximum, lambda _, a, b: max(a, b)),
     "MINIMUM": (lower_minimum, lambda _, a, b: min(a, b)),

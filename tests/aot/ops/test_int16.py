@@ -57,6 +57,18 @@ def depthwise(
     return lower(model.graph(), core)[0]
 
 
+def convolution(bias: Any = None, *, taps: int = 1, depth: int = 8, channels: int = 3, groups: int = 1) -> Step:
+    """Of an image of 5 x 5, for a core with DSP."""
+    model = TfliteBuilder()
+    weights = np.arange(channels * taps * depth // groups).reshape(channels, 1, taps, depth // groups).astype(np.int8)
+    operands = [model.input((1, 5, 5, depth), **WIDE), model.constant(weights, scale=0.1)]
+    if bias is not None:
+        operands.append(model.constant(np.full(channels, bias), scale=1e-5))
+    output = model.output((1, 5, 5, channels), **WIDE)
+    model.op("CONV_2D", operands, [output], padding="SAME", stride_h=1, stride_w=1)
+    return lower(model.graph(), Core(frozenset({"dsp"})))[0]
+
+
 def unary(op: str, scale: float = 1e-4, output_scale: float = 1 / 32768, **options: Any) -> Step:
     model = TfliteBuilder()
     x = model.input((2, 3), dtype="int16", scale=scale)
@@ -113,6 +125,24 @@ def test_depthwise_sums_are_int32_and_its_bias_is_int64() -> None:
         depthwise(512, -128)
     with pytest.raises(UnsupportedError, match="is int32; the aot kernel takes int64"):
         depthwise(3, 1, np.int32(5))
+
+
+def test_convolutions_of_int16_use_smlad_on_tiles_where_they_can() -> None:
+    step = convolution(np.int64(7))
+    assert (step.kernel, step.reason) == ("conv_2d_s16_dsp", "SMLAD on tiles of 2 pixels x 2 channels")
+    constants = {constant.role: constant.data for constant in step.constants}
+    assert constants["weights"][:16].tolist() == [0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15]
+    assert constants["weights"][16:].tolist() == [16, 18, 17, 19, 0, 0, 0, 0, 20, 22, 21, 23, 0, 0, 0, 0]
+    assert (constants["bias"].dtype, constants["bias"].tolist()) == (np.int32, [7, 7, 7, 0])
+    assert (step.scratch_bytes, convolution(taps=3).scratch_bytes, convolution(depth=6).scratch_bytes) == (0, 96, 32)
+    for arguments, obstacle in (
+        ({"bias": np.int32(5)}, "a bias of int32, with which TFLM rounds twice"),
+        ({"bias": np.int64(1 << 31)}, "the sum of channel 0 can reach 2,"),
+        ({"channels": 4, "groups": 2}, "2 groups"),
+    ):
+        step = convolution(**arguments)
+        assert step.kernel == "conv_2d_s16"
+        assert f"not conv_2d_s16_dsp: {obstacle}" in step.reason
 
 
 def test_depthwise_layers_of_int16_use_smla_where_they_can() -> None:

@@ -222,21 +222,22 @@ static void run_quant_project(void) {
 static void run_quant_add(void) {
   static const struct tflash_add_s8_params params = {
       .shape = {1, 1, 1, 512},
-      .strides1 = {0, 0, 0, 1},
-      .strides2 = {0, 0, 0, 1},
-      .offset1 = 27,
-      .offset2 = 10,
-      .multiplier1 = 1582775866,
-      .shift1 = -1,
-      .multiplier2 = 1073741824,
-      .shift2 = 0,
-      .output_multiplier = 1209648555,
-      .output_shift = -18,
+      .coarse_strides = {0, 0, 0, 1},
+      .fine_strides = {0, 0, 0, 1},
+      .coarse_factor = 524288,
+      .coarse_offset = 5242880,
+      .fine_offset = 27,
+      .fine_high = 772839,
+      .fine_low = 1594,
+      .fine_right = 0,
+      .fine_factor = 1,
+      .multiplier = 1209648555,
+      .shift = -18,
       .output_offset = -44,
       .activation_min = -44,
       .activation_max = 127,
   };
-  tflash_add_s8(&params, (const int8_t *)(arena + 576), (const int8_t *)(arena + 0), (int8_t *)(arena + 576));
+  tflash_add_s8(&params, (const int8_t *)(arena + 0), (const int8_t *)(arena + 576), (int8_t *)(arena + 576));
 }
 
 /* op 7, MEAN, 1x4x4x32 -> 1x32: digits/quant_pool/Mean */

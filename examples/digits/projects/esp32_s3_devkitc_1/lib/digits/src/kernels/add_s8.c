@@ -1,32 +1,57 @@
-/* Sum of two tensors, int8 in, int8 out, each repeated along the dimensions where the other is longer.
- *   x = requant1((input1 + offset1) * 2^20), y = requant2((input2 + offset2) * 2^20)
- *   output = clamp(requant(x + y) + output_offset)
- *   input1, input2  int8, any shapes that broadcast to the output's; neighbouring dimensions are merged to four
- *   output          [shape] int8
- * Bit-exact with: TFLM's ADD (double rounding).
- * Overflow: none possible. Offset codes are within +-255 and the multipliers below 1/2, 1/2 and 1.
- * Scratch: none. The output may be an input that has the output's shape; else they must not overlap. */
+/* Sum or difference of two tensors, int8 in, int8 out, each repeated along the dimensions where the other is longer.
+ *   output = clamp(requant(+-(coarse - its zero point) * 2^19 +- requant((fine - its zero point) * 2^20)) + output_offset)
+ *   coarse  int8, the input with the larger scale: its multiplier in TFLM's ADD and SUB is 1/2, which is exact
+ *   fine    int8; any shapes that broadcast to the output's; neighbouring dimensions are merged to four
+ *   output  [shape] int8
+ * Bit-exact with: TFLM's ADD and SUB (double rounding).
+ * Overflow: none possible. Offset codes are within +-255, times 2^20 at most; the sum is below 2^28.
+ * Scratch: none. The output may be an input that has the output's shape; else they must not overlap.
+ *
+ * The code of the finer input has 9 bits with its offset, so that its high product needs no 64 bits: with a multiplier of
+ * high * 2^11 + low, round(c * 2^20 * multiplier / 2^31) = c * high + ((c * low + 2^10) >> 11). */
 #include "add_s8.h"
+
+#include "plain_loops.h"
 
 #include "requant.h"
 
-static int8_t add(const struct tflash_add_s8_params *p, int32_t a, int32_t b) {
-  const int32_t left = INT32_C(1) << 20;
-  const int32_t x = tflash_requantize((a + p->offset1) * left, p->multiplier1, p->shift1);
-  const int32_t y = tflash_requantize((b + p->offset2) * left, p->multiplier2, p->shift2);
-  const int32_t result = tflash_requantize(x + y, p->output_multiplier, p->output_shift) + p->output_offset;
-  return (int8_t)tflash_clamp(result, p->activation_min, p->activation_max);
+/* One run of the innermost loop. */
+__attribute__((noinline)) static void add_run(const struct tflash_add_s8_params *p, const int8_t *coarse,
+                                              const int8_t *fine, int8_t *output) {
+  const int32_t coarse_factor = p->coarse_factor;
+  const int32_t coarse_offset = p->coarse_offset;
+  const int32_t fine_high = p->fine_high;
+  const int32_t high_offset = p->fine_offset * fine_high;
+  const int32_t fine_low = p->fine_low;
+  const int32_t low_offset = p->fine_offset * fine_low + (INT32_C(1) << 10);
+  const int32_t fine_right = p->fine_right;
+  const int32_t fine_factor = p->fine_factor;
+  const int32_t multiplier = p->multiplier;
+  const int32_t shift = p->shift;
+  const int32_t output_offset = p->output_offset;
+  const int32_t low = p->activation_min;
+  const int32_t high = p->activation_max;
+  const int32_t coarse_step = p->coarse_strides[3];
+  const int32_t fine_step = p->fine_strides[3];
+  for (const int8_t *const end = output + p->shape[3]; output < end; ++output) {
+    const int32_t product = *fine * fine_high + high_offset + ((*fine * fine_low + low_offset) >> 11);
+    const int32_t scaled = (((product + (product >> 31)) >> fine_right) + 1) >> 1;
+    const int32_t sum = *coarse * coarse_factor + coarse_offset + scaled * fine_factor;
+    const int32_t code = tflash_requantize(sum, multiplier, shift) + output_offset;
+    *output = (int8_t)tflash_clamp(code, low, high);
+    coarse += coarse_step;
+    fine += fine_step;
+  }
 }
 
-void tflash_add_s8(const struct tflash_add_s8_params *p, const int8_t *input1, const int8_t *input2, int8_t *output) {
+void tflash_add_s8(const struct tflash_add_s8_params *p, const int8_t *coarse, const int8_t *fine, int8_t *output) {
+  const int32_t *const m = p->coarse_strides;
+  const int32_t *const n = p->fine_strides;
   for (int32_t i = 0; i < p->shape[0]; ++i) {
     for (int32_t j = 0; j < p->shape[1]; ++j) {
       for (int32_t k = 0; k < p->shape[2]; ++k) {
-        const int8_t *a = input1 + i * p->strides1[0] + j * p->strides1[1] + k * p->strides1[2];
-        const int8_t *b = input2 + i * p->strides2[0] + j * p->strides2[1] + k * p->strides2[2];
-        for (int32_t n = 0; n < p->shape[3]; ++n) {
-          *output++ = add(p, a[n * p->strides1[3]], b[n * p->strides2[3]]);
-        }
+        add_run(p, coarse + i * m[0] + j * m[1] + k * m[2], fine + i * n[0] + j * n[1] + k * n[2], output);
+        output += p->shape[3];
       }
     }
   }
