@@ -109,8 +109,8 @@ def export(graph: Graph, python: Path, cmsis_nn: bool) -> Export:
 
 
 def _export(graph: Graph, out: Path, answer: dict[str, Any]) -> Export:
-    # BakeNN has no target with Helium: it plans the scratch memory that CMSIS-NN needs with DSP, and CMSIS-NN's code for
-    # Helium writes beyond it.
+    # BakeNN has no target with Helium: the scratch memory it plans is what CMSIS-NN needs with DSP, and CMSIS-NN's code
+    # for Helium writes beyond it.
     defines = "".join(("#undef __ARM_FEATURE_MVE\n", *(f"#define {name} 1\n" for name in answer["defines"]))).encode()
     sources = [out / path for path in answer["sources"]]
     headers = [path for folder in answer["include_dirs"] for path in sorted((out / folder).glob("*.h"))]
