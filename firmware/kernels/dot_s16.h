@@ -6,18 +6,26 @@
 
 #include "requant.h"
 
-/* codes[0] * weights[0] + .., exactly. A product is at most 2^22, so 511 of them are an int32. */
+/* codes[0] * weights[0] + .., exactly. A product is at most 2^22, so 508 of them are an int32. Four in a turn share the
+ * cost of the loop. */
 static inline int64_t tflash_dot_s16(const int16_t *codes, const int8_t *weights, int32_t count) {
   int64_t total = 0;
   while (count > 0) {
-    const int32_t some = count < 511 ? count : 511;
+    const int32_t some = count < 508 ? count : 508;
+    const int16_t *end = codes + (some & ~3);
     int32_t sum = 0;
-    for (int32_t i = 0; i < some; ++i) {
-      sum += weights[i] * codes[i];
+    while (codes != end) {
+      sum += weights[0] * codes[0];
+      sum += weights[1] * codes[1];
+      sum += weights[2] * codes[2];
+      sum += weights[3] * codes[3];
+      codes += 4;
+      weights += 4;
+    }
+    for (end += some & 3; codes != end; ++codes) {
+      sum += *weights++ * *codes;
     }
     total += sum;
-    codes += some;
-    weights += some;
     count -= some;
   }
   return total;

@@ -37,23 +37,23 @@
     sum += x * tflash_low_nibble(pair);     \
     sum += next * tflash_high_nibble(pair); \
   }
-#define TFLASH_RUN(EACH)                \
-  int32_t left = run;                   \
-  if ((w & 1) != 0) {                   \
-    const int32_t x = *in++ + offset;   \
-    EACH(TFLASH_HIGH)                   \
-    --left;                             \
-  }                                     \
-  for (; left >= 2; left -= 2) {        \
-    const int32_t x = in[0] + offset;   \
+#define TFLASH_RUN(EACH)                 \
+  int32_t left = run;                    \
+  if ((w & 1) != 0) {                    \
+    const int32_t x = *in++ + offset;    \
+    EACH(TFLASH_HIGH)                    \
+    --left;                              \
+  }                                      \
+  for (; left >= 2; left -= 2) {         \
+    const int32_t x = in[0] + offset;    \
     const int32_t next = in[1] + offset; \
-    in += 2;                            \
-    EACH(TFLASH_BOTH)                   \
-    TFLASH_IN_ORDER                     \
-  }                                     \
-  if (left != 0) {                      \
-    const int32_t x = *in + offset;     \
-    EACH(TFLASH_LOW)                    \
+    in += 2;                             \
+    EACH(TFLASH_BOTH)                    \
+    TFLASH_IN_ORDER                      \
+  }                                      \
+  if (left != 0) {                       \
+    const int32_t x = *in + offset;      \
+    EACH(TFLASH_LOW)                     \
   }
 #define TFLASH_RUN_OF_FOUR TFLASH_RUN(TFLASH_FOUR)
 #define TFLASH_RUN_OF_ONE TFLASH_RUN(TFLASH_ONE)
@@ -73,10 +73,10 @@
     EACH(TFLASH_TERM)                   \
     TFLASH_IN_ORDER                     \
   }
-#define TFLASH_STEPS_OF_FOUR(OFFSET)                                        \
-  while (in != end) {                                                       \
-    TFLASH_STEP(TFLASH_FOUR, OFFSET) TFLASH_STEP(TFLASH_FOUR, OFFSET)       \
-    TFLASH_STEP(TFLASH_FOUR, OFFSET) TFLASH_STEP(TFLASH_FOUR, OFFSET)       \
+#define TFLASH_STEPS_OF_FOUR(OFFSET)                                  \
+  while (in != end) {                                                 \
+    TFLASH_STEP(TFLASH_FOUR, OFFSET) TFLASH_STEP(TFLASH_FOUR, OFFSET) \
+    TFLASH_STEP(TFLASH_FOUR, OFFSET) TFLASH_STEP(TFLASH_FOUR, OFFSET) \
   }
 #define TFLASH_RUN_OF_FOUR             \
   const int8_t *end = in + (run & ~3); \
