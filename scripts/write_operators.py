@@ -66,6 +66,7 @@ TYPES = {
     "RELU": "int8, int16",
     "RELU6": "int8, int16",
     "RESHAPE": "int8, uint8, int16, int32, int64, float32, bool",
+    "REVERSE_V2": "int8, int16, int32, int64, float32, bool",
     "SLICE": "int8, int16, int32, float32, bool",
     "SOFTMAX": "int8, int16",
     "SPACE_TO_BATCH_ND": "int8, float32",

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from pipeline.aot.emit import emit
+from pipeline.aot.emit import emit, require_ends
 from pipeline.aot.fusions import fuse
 from pipeline.aot.lower import lower
 from pipeline.aot.order import frugal_order
@@ -24,6 +24,7 @@ def export(graph: Graph, core: Core = PORTABLE, *, guard_bytes: int = 0) -> Expo
     Args:    core: features the planner may use. guard_bytes: unused bytes around every tensor in the arena, for tests.
     Raises:  UnsupportedError: naming every op and tensor that the aot runtime cannot do.
     """
+    require_ends(graph)
     fused, hidden = fuse(graph)
     steps, without_tables = join_tables(fused, lower(fused, core))
     orders = dict.fromkeys((steps, frugal_order(graph, steps)))

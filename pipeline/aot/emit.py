@@ -520,6 +520,12 @@ def _checked(constant: Constant) -> Array:
     return constant.data
 
 
+def require_ends(graph: Graph) -> None:
+    """Raises:  UnsupportedError: a model input or output is of a type that has no C counterpart here."""
+    for index in (*graph.inputs, *graph.outputs):
+        _supported(graph.tensor(index))
+
+
 def _supported(tensor: Tensor) -> str:
     if tensor.dtype not in C_TYPES or len(tensor.shape) > 8:
         raise UnsupportedError(

@@ -21,6 +21,7 @@ from pipeline.aot.emit import (
     step_names,
 )
 from pipeline.aot.lower import lower
+from pipeline.errors import UnsupportedError
 from tests.kernels.batch import HOST, Case, check
 from tests.tflite_builder import TfliteBuilder
 
@@ -96,6 +97,15 @@ def test_the_header_can_be_included_from_cpp(tmp_path: Path) -> None:
         [*command, "-c", str(tmp_path / "main.cpp"), "-o", "/dev/null"], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_handle_of_a_variable_is_no_model_output() -> None:
+    model = network(["n"])
+    handle = model.tensor((), dtype="resource", name="handle")
+    model.op("VAR_HANDLE", [], [handle], shared_name="kept")
+    model.as_output(handle)
+    with pytest.raises(UnsupportedError, match=r"\(handle\): resource of rank 0 cannot go in or out"):
+        aot.export(model.graph())
 
 
 def test_equal_models_give_equal_bytes() -> None:

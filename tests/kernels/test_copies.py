@@ -54,6 +54,16 @@ def transpose_case(op: str, number: int) -> Case:
     return move.case([x, move.integers(order)], [move.output(tuple(shape[axis] for axis in order))])
 
 
+def reverse_case(op: str, number: int) -> Case:
+    """Some neighbouring axes, in any order, counted from either end."""
+    move = Move(op, number, "int16", "int32", "float32", "bool")
+    shape = move.shape(move.draw.integer(1, 5), 6)
+    first = move.draw.integer(0, len(shape) - 1)
+    axes = move.draw.rng.permutation(range(first, move.draw.integer(first, len(shape) - 1) + 1))
+    x = move.source(shape)
+    return move.case([x, move.integers(axes - move.draw.choice((0, len(shape))))], [move.output(shape)])
+
+
 def slice_case(op: str, number: int) -> Case:
     move = Move(op, number, "int16", "int32", "float32", "bool")
     shape = move.shape(move.draw.integer(1, 5), 7)
@@ -193,6 +203,7 @@ CASES: dict[str, Callable[[str, int], Case]] = {
     "TRANSPOSE": transpose_case,
     "SLICE": slice_case,
     "STRIDED_SLICE": strided_slice_case,
+    "REVERSE_V2": reverse_case,
     "DEPTH_TO_SPACE": blocks_case,
     "SPACE_TO_DEPTH": blocks_case,
     "SPACE_TO_BATCH_ND": batches_case,

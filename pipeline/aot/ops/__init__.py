@@ -42,6 +42,7 @@ from pipeline.aot.ops.space_batch import lower_batch_to_space_nd, lower_space_to
 from pipeline.aot.ops.split import lower_split, lower_split_v, lower_unpack
 from pipeline.aot.ops.strided_copy import (
     lower_depth_to_space,
+    lower_reverse_v2,
     lower_slice,
     lower_space_to_depth,
     lower_strided_slice,
@@ -94,6 +95,7 @@ LOWERINGS: dict[str, Lowering] = {
     "RESHAPE": lower_reshape,
     "RESIZE_BILINEAR": lower_resize_bilinear,
     "RESIZE_NEAREST_NEIGHBOR": lower_resize_nearest_neighbor,
+    "REVERSE_V2": lower_reverse_v2,
     "RSQRT": lower_rsqrt,
     "SLICE": lower_slice,
     "SOFTMAX": lower_softmax,

@@ -1,4 +1,4 @@
-"""TRANSPOSE, SLICE, STRIDED_SLICE, DEPTH_TO_SPACE and SPACE_TO_DEPTH: the output is the input, read with strides."""
+"""TRANSPOSE, SLICE, STRIDED_SLICE, REVERSE_V2, DEPTH_TO_SPACE, SPACE_TO_DEPTH: the input, read in strides."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.aot.ops.operands import constant_integers, expect_shape, moved
+from pipeline.aot.ops.operands import axis_of, constant_integers, expect_shape, moved
 from pipeline.aot.steps import Core, Step, refuse
 from pipeline.tflite import Graph, Op, Tensor
 
@@ -82,6 +82,29 @@ def lower_strided_slice(graph: Graph, op: Op, core: Core) -> Step:
     strides = _strides(source.shape)
     loops = [(len(chosen), chosen.step * stride) for chosen, stride in zip(taken, strides, strict=True)]
     return copy_step(op, source, output, loops, _dot([chosen.start for chosen in taken], strides))
+
+
+def lower_reverse_v2(graph: Graph, op: Op, core: Core) -> Step:
+    """One call of tflash_strided_copy; an alias where only dimensions of one element turn round.
+
+    Source:  TFLM's reverse.cc, which takes neighbouring axes only.
+    """
+    source, output = (
+        moved(graph, op, ("int8", "int16", "int32", "int64", "float32", "bool")),
+        graph.tensor(op.outputs[0]),
+    )
+    rank = len(source.shape)
+    axes = sorted(axis_of(op, axis, rank) for axis in constant_integers(graph, op, 1, "axes"))
+    given = f"axes {axes} of {list(source.shape)}"
+    if rank > _MAX_LOOPS or not axes or axes != list(range(axes[0], axes[-1] + 1)):
+        raise refuse(
+            op, f"{given}; neighbouring axes are needed, by TFLM as well, and at most {_MAX_LOOPS} dimensions."
+        )
+    expect_shape(op, output, source.shape, given)
+    strides = _strides(source.shape)
+    turned = [-stride if axis in axes else stride for axis, stride in enumerate(strides)]
+    first = sum((source.shape[axis] - 1) * strides[axis] for axis in axes)
+    return copy_step(op, source, output, list(zip(source.shape, turned, strict=True)), first)
 
 
 def lower_depth_to_space(graph: Graph, op: Op, core: Core) -> Step:
