@@ -12,15 +12,13 @@
  * Scratch: none. Input and output must not overlap. */
 #include "transpose_conv_s8.h"
 
-#include <stddef.h>
+#include "filters_s8.h"
 
-#include "requant.h"
-
-/* The taps of one output position: first, first + stride, .. below end; the first one reads input position `input`, each
- * further one the position before. */
+/* The taps of one output position: first, first + stride, .., so many as count says; the first one reads input position
+ * `input`, each further one the position before. */
 struct taps {
   int32_t first;
-  int32_t end;
+  int32_t count;
   int32_t input;
 };
 
@@ -32,7 +30,8 @@ static struct taps taps_of(int32_t position, int32_t stride, int32_t filter, int
     t.first += (t.input - (size - 1)) * stride;
     t.input = size - 1;
   }
-  t.end = filter <= position ? filter : position + 1;
+  const int32_t end = filter <= position ? filter : position + 1;
+  t.count = end > t.first ? (end - t.first + stride - 1) / stride : 0;
   return t;
 }
 
@@ -40,32 +39,36 @@ void tflash_transpose_conv_s8(const struct tflash_transpose_conv_s8_params *p, c
   const int32_t depth = p->input_channels;
   const int32_t input_row = p->input_width * depth;
   const int32_t filter_row = p->filter_width * depth;
+  const struct tflash_filters filters = {
+      .weights = p->weights,
+      .bias = p->bias,
+      .multipliers = p->multipliers,
+      .shifts = p->shifts,
+      .per_channel = p->per_channel,
+      .size = p->filter_height * filter_row,
+      .input_offset = p->input_offset,
+      .output_offset = p->output_offset,
+      .activation_min = p->activation_min,
+      .activation_max = p->activation_max,
+  };
   for (int32_t b = 0; b < p->batches; ++b) {
     for (int32_t y = 0; y < p->output_height; ++y) {
       const struct taps ty = taps_of(y + p->pad_top, p->stride_height, p->filter_height, p->input_height);
       for (int32_t x = 0; x < p->output_width; ++x) {
         const struct taps tx = taps_of(x + p->pad_left, p->stride_width, p->filter_width, p->input_width);
-        const int8_t *filter = p->weights;
-        for (int32_t o = 0; o < p->output_channels; ++o) {
-          int32_t acc = p->bias != NULL ? p->bias[o] : 0;
-          int32_t in_y = ty.input;
-          for (int32_t fy = ty.first; fy < ty.end; fy += p->stride_height) {
-            int32_t in_x = tx.input;
-            for (int32_t fx = tx.first; fx < tx.end; fx += p->stride_width) {
-              const int8_t *in = input + in_y * input_row + in_x * depth;
-              const int8_t *w = filter + fy * filter_row + fx * depth;
-              for (int32_t i = 0; i < depth; ++i) {
-                acc += w[i] * (in[i] + p->input_offset);
-              }
-              --in_x;
-            }
-            --in_y;
-          }
-          filter += p->filter_height * filter_row;
-          const int32_t q = p->per_channel != 0 ? o : 0;
-          acc = tflash_requantize(acc, p->multipliers[q], p->shifts[q]) + p->output_offset;
-          *output++ = (int8_t)tflash_clamp(acc, p->activation_min, p->activation_max);
-        }
+        const struct tflash_window window = {
+            .first = ty.first * filter_row + tx.first * depth,
+            .planes = ty.count,
+            .plane_input_step = -input_row,
+            .plane_filter_step = p->stride_height * filter_row,
+            .runs = tx.count,
+            .run_input_step = -depth,
+            .run_filter_step = p->stride_width * depth,
+            .run = depth,
+        };
+        tflash_filters_s8(&filters, &window, input + ty.input * input_row + tx.input * depth, 0, p->output_channels,
+                          output);
+        output += p->output_channels;
       }
     }
     input += p->input_height * input_row;
