@@ -1,5 +1,5 @@
-/* The loops of fully_connected_s16.c and fully_connected_s16_dsp.c, which hold the contract.
- * They say what TFLASH_DOT is, tflash_dot_s16 or its twin, and how TFLASH_BODY, the function, is declared. */
+/* The loops of fully_connected_s16.c and its twins, which hold the contract.
+ * They say what TFLASH_DOT is, tflash_dot_s16 or a twin, and how TFLASH_BODY, the function, is declared. */
 #ifndef TFLASH_FULLY_CONNECTED_S16_BODY_H
 #define TFLASH_FULLY_CONNECTED_S16_BODY_H
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.aot.ops.weighted import Operands, magnitudes
+from pipeline.aot.ops.weighted import Operands, magnitudes, twin
 from pipeline.aot.steps import Constant, ParamValue, Ref, Step
 from pipeline.fixedpoint import INT32_MAX, Multiplier, upper_half
 from pipeline.model import Array
@@ -167,12 +167,7 @@ def pairs_obstacle(depth: int) -> str | None:
 def with_paired_weights(step: Step) -> Step:
     """The step of a portable int16 kernel for its DSP twin: of each four weights the third comes before the second."""
     constants = (replace(c, data=paired(c.data)) if c.role == "weights" else c for c in step.constants)
-    return replace(
-        step,
-        kernel=f"{step.kernel}_dsp",
-        params={f"layer.{name}": value for name, value in step.params.items()},
-        constants=tuple(constants),
-    )
+    return replace(twin(step, "dsp"), constants=tuple(constants))
 
 
 def paired(weights: Array) -> Array:

@@ -17,7 +17,7 @@ from tests.kernels.random_cases import Draw, layer, window_positions
 from tests.kernels.test_conv_2d_s8 import conv_2d_case
 from tests.kernels.test_depthwise_conv_2d_s8 import depthwise_conv_2d_case
 from tests.kernels.test_elementwise_s8 import elementwise_case
-from tests.kernels.test_fully_connected_s8 import fully_connected_case
+from tests.kernels.test_fully_connected_s8 import fully_connected_case, long_sum_case
 from tests.kernels.test_networks import network_case
 from tests.kernels.test_pool_2d_s8 import pool_2d_case
 from tests.tflite_builder import TfliteBuilder
@@ -116,8 +116,10 @@ CASES: dict[str, tuple[Callable[[int], Case], ...]] = {
     "add_s8_mve": (partial(elementwise_case, "ADD"), partial(elementwise_case, "SUB")),
     "average_pool_2d_s8_mve": (partial(pool_2d_case, "AVERAGE_POOL_2D"), partial(wide_pool_2d_case, "AVERAGE_POOL_2D")),
     "conv_2d_s8_mve": (conv_2d_case, wide_conv_2d_case),
+    "conv_2d_s16_mve": (partial(conv_2d_case, dtype="int16"), partial(wide_conv_2d_case, dtype="int16")),
     "depthwise_conv_2d_s8_mve": (depthwise_conv_2d_case, wide_depthwise_conv_2d_case),
     "fully_connected_s8_mve": (fully_connected_case,),
+    "fully_connected_s16_mve": (partial(fully_connected_case, dtype="int16"), long_sum_case),
     "mean_s8_mve": (partial(wide_mean_case, "MEAN"), partial(wide_mean_case, "SUM")),
     "mul_s8_mve": (partial(elementwise_case, "MUL"),),
     "max_pool_2d_s8_mve": (partial(pool_2d_case, "MAX_POOL_2D"), partial(wide_pool_2d_case, "MAX_POOL_2D")),

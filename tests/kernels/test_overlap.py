@@ -52,11 +52,14 @@ OF_INT16: dict[str, Makers] = {
     "max_pool_2d_s16": (partial(MAX[0], dtype="int16"),),
 }
 PORTABLE_KERNELS = OF_INT8 | OF_INT16
+WIDE_CONVOLUTIONS: Makers = (partial(wide_conv_2d_case, dtype="int16"),)
 DSP_KERNELS = {f"{kernel}_dsp": makers for kernel, makers in OF_INT8.items()} | {
-    "conv_2d_s16_dsp": (partial(wide_conv_2d_case, dtype="int16"),),
+    "conv_2d_s16_dsp": WIDE_CONVOLUTIONS,
     "depthwise_conv_2d_s16_dsp": (partial(wide_depthwise_conv_2d_case, dtype="int16"),),
 }
-HELIUM_KERNELS = {f"{kernel}_mve": makers for kernel, makers in OF_INT8.items()}
+HELIUM_KERNELS = {f"{kernel}_mve": makers for kernel, makers in OF_INT8.items()} | {
+    "conv_2d_s16_mve": WIDE_CONVOLUTIONS,
+}
 
 DSP, HELIUM = Core(frozenset({"dsp", "fpu"})), Core(frozenset({"dsp", "fpu", "mve"}))
 BOARD = [pytest.mark.emulated, pytest.mark.slow]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,9 +12,10 @@ from pipeline.aot.ops.dilation import without_dilation
 from pipeline.aot.ops.overlap import lead_bytes
 from pipeline.aot.ops.weighted import Operands, operands, requantization, scale_multipliers, with_packed_weights
 from pipeline.aot.ops.window import Window, dilations, windows
-from pipeline.aot.steps import Constant, Core, Ref, Scratch, Step, refuse
+from pipeline.aot.steps import Constant, Core, ParamValue, Ref, Scratch, Step, refuse
 from pipeline.aot.variants import Variant, choose, no_obstacle
 from pipeline.fixedpoint import Multiplier
+from pipeline.model import Array
 from pipeline.tflite import Graph, Op
 
 _CHANNEL_AXIS = 0
@@ -198,7 +200,7 @@ def _mve(layer: Conv2d) -> Step:
     )
 
 
-def _wide_dsp_obstacle(layer: Conv2d) -> str | None:
+def _tiles_obstacle(layer: Conv2d) -> str | None:
     if layer.groups > 1:
         return f"{layer.groups} groups"
     if layer.operands.rounds_twice(layer.op):
@@ -207,28 +209,42 @@ def _wide_dsp_obstacle(layer: Conv2d) -> str | None:
 
 
 def _wide_dsp(layer: Conv2d) -> Step:
+    pairs = packing.rows_by(_even_filters(layer), 2)
+    return _tiles(layer, "conv_2d_s16_dsp", packing.paired(pairs), reads_in_place=layer.depth % 4 == 0)
+
+
+def _wide_mve(layer: Conv2d) -> Step:
+    return _tiles(layer, "conv_2d_s16_mve", _even_filters(layer), reads_in_place=True)
+
+
+def _even_filters(layer: Conv2d) -> Array:
+    """Weights [channels made even, filter size]."""
+    filters = packing.weights_of(layer.operands).reshape(layer.channels, -1)
+    return np.pad(filters, ((0, layer.channels % 2), (0, 0)))
+
+
+def _tiles(layer: Conv2d, kernel: str, weights: Array, reads_in_place: bool) -> Step:
+    """reads_in_place: where the filter is 1 x 1."""
     portable = _portable(layer)
     params, constants = packing.narrow_requantization(layer.operands, _CHANNEL_AXIS, layer.multipliers)
-    weights = packing.weights_of(layer.operands).reshape(layer.channels, -1)
-    odd = layer.channels % 2
-    taps = layer.vertical.taps * layer.horizontal.taps
-    gathers = taps > 1 or layer.depth % 4 > 0
+    gathers = not reads_in_place or layer.vertical.taps * layer.horizontal.taps > 1
     source, output = layer.operands.source, layer.operands.output
     unused = ("filter_channels", "filters_per_group", "per_channel", "rounds_twice")
-    packed = packing.paired(packing.rows_by(np.pad(weights, ((0, odd), (0, 0))), 2))
+    own: Mapping[str, ParamValue] = {
+        **{name: value for name, value in portable.params.items() if name not in unused},
+        **params,
+        "scratch": Scratch() if gathers else None,
+    }
+    filters = layer.channels + layer.channels % 2
     return replace(
         portable,
-        kernel="conv_2d_s16_dsp",
-        params={
-            **{name: value for name, value in portable.params.items() if name not in unused},
-            **params,
-            "scratch": Scratch() if gathers else None,
-        },
+        kernel=kernel,
+        params={f"layer.{name}": value for name, value in own.items()},
         constants=(
-            Constant("weights", packed, is_weight=True),
-            *(replace(c, data=np.pad(c.data, (0, odd))) for c in constants),
+            Constant("weights", weights, is_weight=True),
+            *(replace(c, data=np.pad(c.data, (0, filters - layer.channels))) for c in constants),
         ),
-        scratch_bytes=4 * -(-taps * layer.depth // 4) * 4 if gathers else 0,
+        scratch_bytes=4 * (weights.size // filters) if gathers else 0,
         lead_bytes=lead_bytes(source, output, layer.vertical, layer.horizontal, together=2, gathers=gathers),
     )
 
@@ -250,12 +266,7 @@ PACKED_VARIANTS: tuple[Variant[Conv2d], ...] = (
 )
 
 WIDE_VARIANTS: tuple[Variant[Conv2d], ...] = (
-    Variant(
-        "conv_2d_s16_dsp",
-        "dsp",
-        "SMLAD on tiles of 2 pixels x 2 channels",
-        _wide_dsp_obstacle,
-        _wide_dsp,
-    ),
+    Variant("conv_2d_s16_mve", "mve", "VMLADAVA on tiles of 2 pixels x 2 channels", _tiles_obstacle, _wide_mve),
+    Variant("conv_2d_s16_dsp", "dsp", "SMLAD on tiles of 2 pixels x 2 channels", _tiles_obstacle, _wide_dsp),
     Variant("conv_2d_s16", "", "portable C", no_obstacle, _portable),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pipeline.aot import packing
-from pipeline.aot.ops.weighted import Operands, operands, requantization, scale_multipliers, with_packed_weights
+from pipeline.aot.ops.weighted import Operands, operands, requantization, scale_multipliers, twin, with_packed_weights
 from pipeline.aot.steps import Constant, Core, Ref, Scratch, Step, refuse
 from pipeline.aot.variants import Variant, choose, no_obstacle
 from pipeline.fixedpoint import Multiplier
@@ -162,6 +162,13 @@ PACKED_VARIANTS: tuple[Variant[FullyConnected], ...] = (
 )
 
 WIDE_VARIANTS: tuple[Variant[FullyConnected], ...] = (
+    Variant(
+        "fully_connected_s16_mve",
+        "mve",
+        "VMLALDAVA, eight products at once",
+        no_obstacle,
+        lambda layer: twin(_portable(layer), "mve"),
+    ),
     Variant(
         "fully_connected_s16_dsp",
         "dsp",

@@ -100,12 +100,13 @@ def _bias(graph: Graph, op: Op, channels: int, types: tuple[str, ...]) -> Tensor
 def with_packed_weights(step: Step) -> Step:
     """The step of a portable kernel on int8 weights, for its twin that takes them as int4, two a byte."""
     constants = (replace(c, data=packed_int4(c.data)) if c.role == "weights" else c for c in step.constants)
-    return replace(
-        step,
-        kernel=f"{step.kernel}_w4",
-        params={f"layer.{name}": value for name, value in step.params.items()},
-        constants=tuple(constants),
-    )
+    return replace(twin(step, "w4"), constants=tuple(constants))
+
+
+def twin(step: Step, suffix: str) -> Step:
+    """The step of a portable kernel for one whose parameters are the portable one's, as their `layer`."""
+    params = {f"layer.{name}": value for name, value in step.params.items()}
+    return replace(step, kernel=f"{step.kernel}_{suffix}", params=params)
 
 
 def packed_int4(codes: Array) -> Array:

@@ -57,8 +57,10 @@ def depthwise(
     return lower(model.graph(), core)[0]
 
 
-def convolution(bias: Any = None, *, taps: int = 1, depth: int = 8, channels: int = 3, groups: int = 1) -> Step:
-    """Of an image of 5 x 5, for a core with DSP."""
+def convolution(
+    bias: Any = None, *, taps: int = 1, depth: int = 8, channels: int = 3, groups: int = 1, feature: str = "dsp"
+) -> Step:
+    """Of an image of 5 x 5."""
     model = TfliteBuilder()
     weights = np.arange(channels * taps * depth // groups).reshape(channels, 1, taps, depth // groups).astype(np.int8)
     operands = [model.input((1, 5, 5, depth), **WIDE), model.constant(weights, scale=0.1)]
@@ -66,7 +68,7 @@ def convolution(bias: Any = None, *, taps: int = 1, depth: int = 8, channels: in
         operands.append(model.constant(np.full(channels, bias), scale=1e-5))
     output = model.output((1, 5, 5, channels), **WIDE)
     model.op("CONV_2D", operands, [output], padding="SAME", stride_h=1, stride_w=1)
-    return lower(model.graph(), Core(frozenset({"dsp"})))[0]
+    return lower(model.graph(), Core(frozenset({feature})))[0]
 
 
 def unary(op: str, scale: float = 1e-4, output_scale: float = 1 / 32768, **options: Any) -> Step:
@@ -83,6 +85,11 @@ def test_a_bias_of_int64_is_rounded_once_and_one_of_int32_twice() -> None:
     halves, wholes = ({c.role: c.data for c in step.constants}["multipliers"] for step in (once, twice))
     assert (halves, wholes) == (wholes + (1 << 15) >> 16, wholes)
     assert all(c.data.dtype == np.int64 for step in (once, twice) for c in step.constants if c.role == "bias")
+
+
+def test_helium_takes_fully_connected_layers_of_any_depth() -> None:
+    helium = Core(frozenset({"dsp", "mve"}))
+    assert fully_connected(np.int64(5), depth=6, core=helium).kernel == "fully_connected_s16_mve"
 
 
 def test_a_core_with_dsp_gets_its_kernel_for_whole_groups_of_four() -> None:
@@ -143,6 +150,15 @@ def test_convolutions_of_int16_use_smlad_on_tiles_where_they_can() -> None:
         step = convolution(**arguments)
         assert step.kernel == "conv_2d_s16"
         assert f"not conv_2d_s16_dsp: {obstacle}" in step.reason
+
+
+def test_convolutions_of_int16_use_helium_without_reordered_weights() -> None:
+    step = convolution(feature="mve")
+    assert (step.kernel, step.reason) == ("conv_2d_s16_mve", "VMLADAVA on tiles of 2 pixels x 2 channels")
+    weights = next(constant.data for constant in step.constants if constant.role == "weights")
+    assert weights.reshape(4, 8).tolist() == [*np.arange(24).reshape(3, 8).tolist(), [0] * 8]
+    assert [convolution(depth=depth, feature="mve").scratch_bytes for depth in (8, 6)] == [0, 0]
+    assert convolution(taps=3, depth=6, feature="mve").scratch_bytes == 72
 
 
 def test_depthwise_layers_of_int16_use_smla_where_they_can() -> None:
