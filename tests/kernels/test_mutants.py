@@ -114,7 +114,7 @@ MUTANTS = [
     ("ADD", "add_s8.c", "(product + (product >> 31))", "product"),
     ("SUB", "add_s8.c", "scaled * fine_factor", "scaled * (fine_factor * fine_factor)"),
     ("DEPTHWISE_CONV_2D", "depthwise_conv_2d_s8_body.h", "(o + k) & mask", "o & mask"),
-    ("DEPTHWISE_CONV_2D wide", "depthwise_conv_2d_body.h", "in[3 * next]", "in[3]"),
+    ("DEPTHWISE_CONV_2D wide", "depthwise_conv_2d_body.h", "input[3 * next]", "input[3]"),
     ("DEPTHWISE_CONV_2D", "depthwise_conv_2d_body.h", "in += 1 - next", "in += 0"),
     ("CONV_2D", "conv_2d_body.h", "dense ? 1 : rows", "1"),
     ("CONV_2D", "conv_2d_body.h", ".runs = dense ? rows", ".runs = dense ? 1"),

@@ -6,9 +6,9 @@
  *   requantize                  makes codes of the sums of `count` output channels from o on
  * and say what weights are (weights.h).
  *
- * Four outputs at a time go through their window and share its loops: 20 instructions on Armv7-M for the four products of a
- * tap, 24 on RV32, 33 on Armv6-M. Their inputs are neighbours, or one input of which several outputs are made. The sums
- * of up to sixteen are requantized together. */
+ * Four outputs at a time go through their window and share its loops: 20 instructions for the four products of a tap on
+ * Armv7-M, 24 on RV32, 34 on Armv6-M. Their inputs are neighbours, or one input of which several outputs are made. The
+ * sums of up to sixteen are requantized together. */
 #ifndef TFLASH_DEPTHWISE_CONV_2D_BODY_H
 #define TFLASH_DEPTHWISE_CONV_2D_BODY_H
 
@@ -24,10 +24,10 @@
 struct taps {
   int32_t rows;
   int32_t columns;
-  int32_t input_row; /* elements from one row of taps to the next */
-  int32_t input_step;
-  int32_t weight_row;
+  int32_t input_step; /* elements from one tap to the next */
+  int32_t input_skip; /* and more from the last of a row to the next */
   int32_t weight_step;
+  int32_t weight_skip;
   int32_t input_offset;
   const int8_t *weights;
 };
@@ -42,23 +42,23 @@ static inline void add_four(const struct taps *t, const TFLASH_CODE *input, tfla
   int32_t sum1 = from[1];
   int32_t sum2 = from[2];
   int32_t sum3 = from[3];
-  int32_t input_row = 0;
-  int32_t weight_row = 0;
-  for (int32_t rows = t->rows; rows > 0; --rows) {
-    int32_t x = input_row;
-    int32_t y = weight_row;
-    for (int32_t n = t->columns; n > 0; --n) {
-      const TFLASH_CODE *const in = input + x;
-      const tflash_weight_cursor w = weight + y;
-      sum0 += TFLASH_WEIGHT(t->weights, w, 0) * (in[0] + offset);
-      sum1 += TFLASH_WEIGHT(t->weights, w, 1) * (in[next] + offset);
-      sum2 += TFLASH_WEIGHT(t->weights, w, 2) * (in[2 * next] + offset);
-      sum3 += TFLASH_WEIGHT(t->weights, w, 3) * (in[3 * next] + offset);
-      x += input_step;
-      y += weight_step;
-    }
-    input_row += t->input_row;
-    weight_row += t->weight_row;
+  int32_t rows = t->rows;
+  if (rows > 0) {
+    do {
+      int32_t n = t->columns;
+      do {
+        sum0 += TFLASH_WEIGHT(t->weights, weight, 0) * (input[0] + offset);
+        sum1 += TFLASH_WEIGHT(t->weights, weight, 1) * (input[next] + offset);
+        sum2 += TFLASH_WEIGHT(t->weights, weight, 2) * (input[2 * next] + offset);
+        sum3 += TFLASH_WEIGHT(t->weights, weight, 3) * (input[3 * next] + offset);
+        input += input_step;
+        weight += weight_step;
+        TFLASH_ADVANCED(input)
+        TFLASH_ADVANCED(weight)
+      } while (--n != 0);
+      input += t->input_skip;
+      weight += t->weight_skip;
+    } while (--rows != 0);
   }
   sums[0] = sum0;
   sums[1] = sum1;
@@ -79,18 +79,14 @@ __attribute__((noinline)) static void add_shared(const struct taps *t, const TFL
 __attribute__((noinline)) static void add_one(const struct taps *t, const TFLASH_CODE *input,
                                               tflash_weight_cursor weight, const int32_t *from, int32_t *sums) {
   int32_t sum = *from;
-  int32_t input_row = 0;
-  int32_t weight_row = 0;
   for (int32_t rows = t->rows; rows > 0; --rows) {
-    int32_t x = input_row;
-    int32_t y = weight_row;
     for (int32_t n = t->columns; n > 0; --n) {
-      sum += TFLASH_WEIGHT(t->weights, weight, y) * (input[x] + t->input_offset);
-      x += t->input_step;
-      y += t->weight_step;
+      sum += TFLASH_WEIGHT(t->weights, weight, 0) * (*input + t->input_offset);
+      input += t->input_step;
+      weight += t->weight_step;
     }
-    input_row += t->input_row;
-    weight_row += t->weight_row;
+    input += t->input_skip;
+    weight += t->weight_skip;
   }
   *sums = sum;
 }
@@ -101,9 +97,7 @@ TFLASH_BODY(const TFLASH_PARAMS *p, const TFLASH_CODE *input, TFLASH_CODE *outpu
   const int32_t next = p->depth_multiplier == 1 ? 1 : 0;
   const int32_t together = next != 0 ? output_channels : p->depth_multiplier;
   struct taps taps = {
-      .input_row = p->dilation_height * image_row,
       .input_step = p->dilation_width * p->input_channels,
-      .weight_row = p->filter_width * output_channels,
       .weight_step = output_channels,
       .input_offset = TFLASH_INPUT_OFFSET(p),
       .weights = p->weights,
@@ -114,13 +108,16 @@ TFLASH_BODY(const TFLASH_PARAMS *p, const TFLASH_CODE *input, TFLASH_CODE *outpu
       const int32_t y_origin = y * p->stride_height - p->pad_top;
       const int32_t fy_first = tflash_first_tap(y_origin, p->dilation_height);
       const int32_t y_first = y_origin + fy_first * p->dilation_height;
-      taps.rows = tflash_end_tap(y_origin, p->dilation_height, p->filter_height, p->input_height) - fy_first;
+      const int32_t rows = tflash_end_tap(y_origin, p->dilation_height, p->filter_height, p->input_height) - fy_first;
       for (int32_t x = 0; x < p->output_width; ++x) {
         const int32_t x_origin = x * p->stride_width - p->pad_left;
         const int32_t fx_first = tflash_first_tap(x_origin, p->dilation_width);
         const int32_t x_first = x_origin + fx_first * p->dilation_width;
         taps.columns = tflash_end_tap(x_origin, p->dilation_width, p->filter_width, p->input_width) - fx_first;
-        const int inside = taps.rows > 0 && taps.columns > 0;
+        const int inside = rows > 0 && taps.columns > 0;
+        taps.rows = inside ? rows : 0;
+        taps.input_skip = p->dilation_height * image_row - taps.columns * taps.input_step;
+        taps.weight_skip = (p->filter_width - taps.columns) * output_channels;
         const TFLASH_CODE *in = input + (inside ? y_first * image_row + x_first * p->input_channels : 0);
         tflash_weight_cursor weight = TFLASH_FIRST_WEIGHT(p->weights) +
                                       (inside ? (fy_first * p->filter_width + fx_first) * output_channels : 0);
