@@ -11,21 +11,42 @@
 
 #include "requant.h"
 
-static int8_t *multiply(const struct tflash_batch_matmul_s8_params *p, const int8_t *left, const int8_t *right,
-                        int8_t *output) {
-  for (int32_t r = 0; r < p->rows; ++r) {
-    for (int32_t c = 0; c < p->columns; ++c) {
-      const int8_t *a = left + r * p->left_row;
-      const int8_t *b = right + c * p->right_column;
-      int32_t acc = 0;
-      for (int32_t d = 0; d < p->depth; ++d) {
-        acc += (a[d * p->left_step] + p->left_offset) * (b[d * p->right_step] + p->right_offset);
-      }
-      acc = tflash_requantize(acc, p->multiplier, p->shift) + p->output_offset;
-      *output++ = (int8_t)tflash_clamp(acc, INT8_MIN, INT8_MAX);
+#define TOGETHER 4 /* columns that share each code of a row */
+
+/* A row by all columns. The sum is that of the row by the codes themselves, and right_offset times the row's. */
+static void multiply(const struct tflash_batch_matmul_s8_params *p, const int8_t *row, const int8_t *right,
+                     int8_t *output) {
+  const int32_t left_step = p->left_step;
+  const int32_t right_step = p->right_step;
+  const int32_t left_offset = p->left_offset;
+  for (int32_t c = 0; c < p->columns; c += TOGETHER) {
+    const int32_t last = p->columns - c - 1; /* columns behind it are computed as this one is */
+    const int8_t *a = row;
+    const int8_t *b0 = right + c * p->right_column;
+    const int8_t *b1 = b0 + (last > 0 ? p->right_column : 0);
+    const int8_t *b2 = b1 + (last > 1 ? p->right_column : 0);
+    const int8_t *b3 = b2 + (last > 2 ? p->right_column : 0);
+    int32_t sums[TOGETHER] = {0, 0, 0, 0};
+    int32_t row_sum = 0;
+    for (int32_t d = p->depth; d > 0; --d) {
+      const int32_t x = *a + left_offset;
+      row_sum += x;
+      sums[0] += x * *b0;
+      sums[1] += x * *b1;
+      sums[2] += x * *b2;
+      sums[3] += x * *b3;
+      a += left_step;
+      b0 += right_step;
+      b1 += right_step;
+      b2 += right_step;
+      b3 += right_step;
+    }
+    for (int32_t k = 0; k < TOGETHER && k <= last; ++k) {
+      const int32_t sum = sums[k] + row_sum * p->right_offset;
+      const int32_t code = tflash_requantize(sum, p->multiplier, p->shift) + p->output_offset;
+      *output++ = (int8_t)tflash_clamp(code, INT8_MIN, INT8_MAX);
     }
   }
-  return output;
 }
 
 void tflash_batch_matmul_s8(const struct tflash_batch_matmul_s8_params *p, const int8_t *left, const int8_t *right,
@@ -35,7 +56,10 @@ void tflash_batch_matmul_s8(const struct tflash_batch_matmul_s8_params *p, const
       for (int32_t k = 0; k < p->batches[2]; ++k) {
         const int8_t *a = left + i * p->left_batches[0] + j * p->left_batches[1] + k * p->left_batches[2];
         const int8_t *b = right + i * p->right_batches[0] + j * p->right_batches[1] + k * p->right_batches[2];
-        output = multiply(p, a, b, output);
+        for (int32_t r = 0; r < p->rows; ++r) {
+          multiply(p, a + r * p->left_row, b, output);
+          output += p->columns;
+        }
       }
     }
   }

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from pipeline.aot.ops.window import INT32_LIMIT
 from pipeline.aot.requantization import checked_multiplier, prove_no_overflow
 from pipeline.aot.steps import Core, Step, portable_reason, quantized_input, quantized_output, refuse
@@ -79,11 +77,5 @@ def _strides(batches: tuple[int, ...], matrix: int) -> tuple[int, ...]:
 
 
 def _largest_sum(left: Tensor, right: Tensor, depth: int) -> int:
-    """An upper bound of |sum| over one pair of a row and a column."""
-    return depth * math.prod(_largest(tensor) for tensor in (left, right))
-
-
-def _largest(tensor: Tensor) -> int:
-    """The largest |code - zero point|: of a constant's own codes, else of all codes."""
-    codes = np.array([-128, 127]) if tensor.data is None else tensor.data.astype(np.int64)
-    return int(np.abs(codes - tensor.zero_point).max())
+    """An upper bound of |sum| over one pair of a row and a column, with the right side's zero point or without it."""
+    return depth * math.prod(max(127 - tensor.zero_point, 128 + tensor.zero_point) for tensor in (left, right))
