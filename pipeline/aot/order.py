@@ -11,18 +11,19 @@ from pipeline.aot.placement import aligned, shared_bytes
 from pipeline.aot.steps import Step
 from pipeline.tflite import Graph
 
-_KEPT = 100  # sets of so many computed steps; a network of 100 ops takes a fifth of a second
+_WORK = 1_000_000  # steps that are considered, half a second at the most
 
 
 def frugal_order(graph: Graph, steps: Sequence[Step]) -> tuple[Step, ...]:
     """An order of computation in which the step that needs most bytes needs as few as possible.
 
     Of all sets of so many steps that may have been computed, those are kept that needed least: all of them in graphs
-    with few branches, where the order is the best. Bytes are those of live tensors and scratch, less what an output may
-    overlap its dying input; gaps that a plan leaves are not known here, so the plan has to show whether it is better.
-    Steps that keep or change state stay in their order.
+    with few branches or few steps, where the order is the best. Bytes are those of live tensors and scratch, less what
+    an output may overlap its dying input; gaps that a plan leaves are not known here, so the plan has to show whether
+    it is better. Steps that keep or change state stay in their order.
     """
     size, costs = _costs(graph, steps)
+    kept = max(_WORK // (len(steps) ** 2 + 1), 1)
     at_start = sum(size[index] for index in {*graph.inputs} & size.keys())
     # Which steps were computed, as bits -> the most bytes until then, bytes alive, and the order.
     sets: dict[int, tuple[int, int, tuple[int, ...]]] = {0: (0, at_start, ())}
@@ -40,7 +41,7 @@ def frugal_order(graph: Graph, steps: Sequence[Step]) -> tuple[Step, ...]:
                         break
             for after, found in ready.items():
                 longer[after] = min(found, longer.get(after, found))
-        sets = dict(heapq.nsmallest(_KEPT, longer.items(), key=itemgetter(1)))
+        sets = dict(heapq.nsmallest(kept, longer.items(), key=itemgetter(1)))
     ((_, _, order),) = sets.values()
     return tuple(steps[number] for number in order)
 

@@ -120,6 +120,7 @@ class Network:
             self.compare,
             self.compare,
             self.transpose,
+            self.reverse,
             self.slice,
             self.split,
             self.stack,
@@ -483,6 +484,12 @@ class Network:
         order = [0, *(1 + self.draw.rng.permutation(len(shape) - 1))]  # images stay single
         y = self.made(tuple(shape[axis] for axis in order), scale, zero)
         self.model.op("TRANSPOSE", [x, self.model.constant(np.array(order, np.int32))], [y])
+
+    def reverse(self) -> None:
+        x, shape, scale, zero = self.pick()
+        first = self.draw.integer(0, len(shape) - 1)
+        axes = np.arange(first, self.draw.integer(first, len(shape) - 1) + 1, dtype=np.int32)
+        self.model.op("REVERSE_V2", [x, self.model.constant(axes)], [self.made(shape, scale, zero)])
 
     def slice(self) -> None:
         x, shape, scale, zero = self.pick()
