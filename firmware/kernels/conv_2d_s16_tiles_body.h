@@ -6,31 +6,39 @@
 #define TFLASH_CONV_2D_S16_TILES_BODY_H
 
 #include <stddef.h>
+#include <string.h>
 
 #include "conv_2d_s16_tiles.h"
 #include "dsp.h"
 #include "requant.h"
 
+static inline int16_t finished(const struct tflash_conv_2d_s16_tiles *p, int32_t sum, int32_t o) {
+  const int32_t code = tflash_requantize_narrow(sum, p->multipliers[o], p->shifts[o]);
+  return (int16_t)tflash_clamp(code, p->activation_min, p->activation_max);
+}
+
 /* The outputs of two pixels, or of the first alone. */
 __attribute__((noinline)) static void run_pixels(const struct tflash_conv_2d_s16_tiles *p,
                                                  const int16_t *const patches[2], int32_t depth, int32_t pixels,
                                                  int16_t *output) {
+  const int32_t channels = p->output_channels;
   const int8_t *weights = p->weights;
-  for (int32_t o = 0; o < p->output_channels; o += 2) {
+  for (int32_t o = 0; o < channels; o += 2) {
+    const int32_t both = channels - o > 1;
     int32_t sums[4] = {p->bias[o], p->bias[o + 1], p->bias[o], p->bias[o + 1]};
     add_products(weights, patches, depth, sums);
     weights += 2 * depth;
-    const int32_t channels = p->output_channels - o < 2 ? 1 : 2;
-    for (int32_t channel = 0; channel < channels; ++channel) {
-      const int32_t multiplier = p->multipliers[o + channel];
-      const int32_t shift = p->shifts[o + channel];
-      int16_t *at = output + o + channel;
-      for (int32_t pixel = 0; pixel < pixels; ++pixel) {
-        const int32_t code = tflash_requantize_narrow(sums[2 * pixel + channel], multiplier, shift);
-        *at = (int16_t)tflash_clamp(code, p->activation_min, p->activation_max);
-        at += p->output_channels;
+    output[0] = finished(p, sums[0], o);
+    if (both) {
+      output[1] = finished(p, sums[1], o + 1);
+    }
+    if (pixels > 1) {
+      output[channels] = finished(p, sums[2], o);
+      if (both) {
+        output[channels + 1] = finished(p, sums[3], o + 1);
       }
     }
+    output += 2;
   }
 }
 
@@ -38,12 +46,15 @@ static int32_t limited(int32_t value, int32_t high) {
   return value < 0 ? 0 : (value > high ? high : value);
 }
 
-/* Codes, or zeros, to a patch; returns its next place. */
-static int16_t *put(int16_t *patch, const int16_t *codes, int32_t count) {
-  for (int32_t i = 0; i < count; ++i) {
-    *patch++ = codes != NULL ? codes[i] : 0;
+static void copy(int16_t *to, const int16_t *from, int32_t count) {
+  for (; count >= 2; count -= 2) {
+    tflash_store_word(to, tflash_load_word(from));
+    to += 2;
+    from += 2;
   }
-  return patch;
+  if (count > 0) {
+    *to = *from;
+  }
 }
 
 /* What the filter sees at one output position, tap after tap. */
@@ -51,24 +62,30 @@ static void gather(const struct tflash_conv_2d_s16_tiles *p, const int16_t *inpu
                    int16_t *patch) {
   const int32_t depth = p->input_channels;
   const int32_t row = p->filter_width * depth;
-  const int32_t first = limited(-x, p->filter_width); /* without a dilation, of the taps inside the input */
-  const int32_t end = limited(p->input_width - x, p->filter_width);
-  for (int32_t fy = 0; fy < p->filter_height; ++fy) {
-    const int16_t *const line = input + limited(y, p->input_height - 1) * p->input_width * depth;
-    if (y < 0 || y >= p->input_height) {
-      patch = put(patch, NULL, row);
-    } else if (p->dilation_width == 1) {
-      patch = put(patch, NULL, first * depth);
-      patch = put(patch, line + limited(x, p->input_width) * depth, (end - first) * depth);
-      patch = put(patch, NULL, row - end * depth);
-    } else {
-      int32_t column = x;
-      for (int32_t fx = 0; fx < p->filter_width; ++fx) {
-        patch = put(patch, column < 0 || column >= p->input_width ? NULL : line + column * depth, depth);
-        column += p->dilation_width;
+  /* Taps of a row that are neighbours make one run; those inside the input: first..end. */
+  const int32_t dense = p->dilation_width == 1;
+  const int32_t first = dense ? limited(-x, p->filter_width) : 0;
+  const int32_t end = dense ? limited(p->input_width - x, p->filter_width) : p->filter_width;
+  const int32_t last_y = y + (p->filter_height - 1) * p->dilation_height;
+  if (y < 0 || last_y >= p->input_height || end - first < p->filter_width || !dense) {
+    memset(patch, 0, sizeof *patch * (size_t)(p->filter_height * row));
+  }
+  for (; y <= last_y; y += p->dilation_height) {
+    if (y >= 0 && y < p->input_height) {
+      const int16_t *const line = input + y * p->input_width * depth;
+      if (dense) {
+        copy(patch + first * depth, line + limited(x, p->input_width) * depth, (end - first) * depth);
+      } else {
+        int32_t column = x;
+        for (int32_t fx = 0; fx < p->filter_width; ++fx) {
+          if (column >= 0 && column < p->input_width) {
+            copy(patch + fx * depth, line + column * depth, depth);
+          }
+          column += p->dilation_width;
+        }
       }
     }
-    y += p->dilation_height;
+    patch += row;
   }
 }
 
