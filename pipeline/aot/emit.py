@@ -96,8 +96,9 @@ def c_name(text: str, limit: int = 32) -> str:
     """
     path = text.split(";")[-1].split("/")
     path = path[1:] if path[0].endswith("PartitionedCall") else path
-    path = path[:-1] if len(path) > 2 else path
-    layer = list(itertools.takewhile(lambda part: not part[:1].isupper(), path))
+    inside = path[2:-1]  # of a layer, which may well begin with a capital itself
+    layer = path[:2] if len(path) > 2 else [part for part in path if not part[:1].isupper()]
+    layer += itertools.takewhile(lambda part: not part[:1].isupper(), inside)
     return re.sub(r"[^a-z0-9]+", "_", layer[-1].lower() if layer else "")[:limit].strip("_")
 
 

@@ -21,6 +21,7 @@ from tests.kernels.test_pool_2d_s8 import pool_2d_case
 from tests.kernels.test_reduce_s8 import CASES as REDUCTIONS
 from tests.kernels.test_reduce_s8 import reduce_case
 from tests.kernels.test_resize_s8 import resize_case
+from tests.kernels.test_softmax_s8 import softmax_case
 from tests.kernels.test_stateful import lstm_case, svdf_case
 from tests.kernels.test_transpose_conv_s8 import transpose_conv_case
 
@@ -37,6 +38,7 @@ CASES: dict[str, Callable[[int], Case]] = {
     "TRANSPOSE_CONV": transpose_conv_case,
     "RESIZE_BILINEAR": lambda number: resize_case("RESIZE_BILINEAR", number),
     "BATCH_MATMUL": batch_matmul_case,
+    "SOFTMAX table": partial(softmax_case, rows=24),
     "SVDF": svdf_case,
     "LSTM": lstm_case,
     "CONV_2D wide": wide_conv_2d_case,
@@ -83,10 +85,14 @@ MUTANTS = [
     ("MEAN", "mean_body.h", "i * p->run_stride", "i"),
     ("MEAN", "mean_body.h", "k, p->kept_sizes, p->kept_strides", "0, p->kept_sizes, p->kept_strides"),
     ("TRANSPOSE_CONV", "transpose_conv_s8.c", "(t.input - (size - 1)) * stride", "stride"),
+    ("TRANSPOSE_CONV", "transpose_conv_s8.c", ".run_input_step = -depth", ".run_input_step = 0"),
     ("TRANSPOSE_CONV", "transpose_conv_s8.c", "filter <= position ? filter : position + 1", "filter"),
     ("RESIZE_BILINEAR", "resize_bilinear_s8.c", "sum > 0 ? half : -half", "half"),
     ("RESIZE_BILINEAR", "resize_bilinear_s8.c", "(at + 1023) / 1024", "at / 1024 + 1"),
     ("BATCH_MATMUL", "batch_matmul_s8.c", "r * p->left_row", "r * p->depth"),
+    ("BATCH_MATMUL", "batch_matmul_s8.c", "row_sum * p->right_offset", "row_sum"),
+    ("SOFTMAX table", "softmax_s8_table.c", "exps[-difference]", "exps[-difference / 2]"),
+    ("SOFTMAX table", "softmax_s8_body.h", "exponent <= 31", "exponent <= 30"),
     ("SVDF", "svdf_s8.c", "state[m] * times[m]", "state[m] * times[0]"),
     ("SVDF", "svdf_s8.c", "sizeof(int16_t) * ((size_t)p->memory - 1u)", "(size_t)p->memory - 1u"),
     ("LSTM", "unidirectional_sequence_lstm_s8.c", "memcpy(hidden, now, (size_t)p->units)", "(void)now"),
