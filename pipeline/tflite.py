@@ -309,6 +309,12 @@ class _Reader:
         if dtype is None:
             raise ModelError(f"tensor {index} ({name}): unknown type code {raw.Type()}.")
         scales, zero_points, axis = self.quantization(raw, index, name, shape)
+        data, is_variable = self.constant(raw, index, name, shape, dtype), bool(raw.IsVariable())
+        if is_variable and data is not None:
+            raise ModelError(
+                f"tensor {index} ({name}): a variable with a value; runtimes would begin with another one.",
+                hint="convert the model again.",
+            )
         return Tensor(
             index=index,
             name=name,
@@ -317,8 +323,8 @@ class _Reader:
             scales=scales,
             zero_points=zero_points,
             quantized_dimension=axis,
-            data=self.constant(raw, index, name, shape, dtype),
-            is_variable=bool(raw.IsVariable()),
+            data=data,
+            is_variable=is_variable,
         )
 
     def quantization(self, raw: Any, index: int, name: str, shape: tuple[int, ...]) -> tuple[Array, Array, int]:

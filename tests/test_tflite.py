@@ -145,6 +145,14 @@ def test_a_tensor_read_before_it_is_computed_is_named() -> None:
         read(model.build())
 
 
+def test_a_variable_has_no_value_in_the_file() -> None:
+    model = TfliteBuilder()
+    kept = model.constant(np.ones((1, 4), np.int8), scale=0.1, is_variable=True, name="kept")
+    model.op("ADD", [model.input((1, 4), scale=0.1), kept], [model.output((1, 4), scale=0.1)])
+    with pytest.raises(ModelError, match=r"tensor 0 \(kept\): a variable with a value"):
+        model.graph()
+
+
 def test_an_output_that_nothing_computes_is_named() -> None:
     model = TfliteBuilder()
     model.input((1, 4), scale=0.1)
