@@ -82,8 +82,8 @@ def _require_static(graph: Graph) -> None:
         if any(size <= 0 for size in tensor.shape):
             raise UnsupportedError(
                 f"{graph.path}: {_name(tensor)} has shape {list(tensor.shape)}, which says nothing about its size.",
-                hint="convert with a fixed batch size of 1 and fixed input sizes; no runtime takes what has no elements, as "
-                "an unrolled GRU with reset_after=False does.",
+                hint="convert with a fixed batch size of 1 and fixed input sizes; no runtime takes tensors without "
+                "elements, as an unrolled GRU with reset_after=False has.",
             )
 
 
