@@ -44,6 +44,27 @@ def test_multipliers_of_a_difference_are_computed_in_double(tmp_path: Path) -> N
     check(cases, HOST, tmp_path)
 
 
+def cancelling_sum_case(number: int) -> Case:
+    """ADD or SUB of all pairs of codes, of which many all but cancel; the output has a code for their last bit."""
+    draw = Draw("CANCELLING_SUM", number)
+    one = float(np.float32(draw.log_uniform(0.01, 1.0)))
+    of = draw.integer(1, 100)
+    # The ratio of small integers, but for some of the last bits of a float32.
+    two = float(np.float32(one * draw.integer(1, of) / of * (1 + draw.integer(-4, 4) * 2.0**-23)))
+    output = 2 * max(one, two) * 2.0**-20 * draw.log_uniform(1.01, 4.0)
+    scales = draw.choice(((one, two), (two, one)))
+    model = TfliteBuilder()
+    a = model.input((256, 1), scale=scales[0], zero_point=draw.zero_point())
+    b = model.input((1, 256), scale=scales[1], zero_point=draw.zero_point())
+    model.op(draw.choice(("ADD", "SUB")), [a, b], [model.output((256, 256), scale=output)])
+    return Case(draw.label, model.build(), ((CODES.reshape(256, 1), CODES.reshape(1, 256)),))
+
+
+@pytest.mark.golden
+def test_a_sum_is_exact_to_the_last_bit_of_its_operands(tmp_path: Path) -> None:
+    check([cancelling_sum_case(number) for number in range(case_count(20))], HOST, tmp_path)
+
+
 @pytest.mark.golden
 def test_the_multiplier_of_a_product_is_computed_in_double(tmp_path: Path) -> None:
     cases = []

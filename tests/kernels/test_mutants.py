@@ -16,6 +16,7 @@ from tests.kernels.test_copies import CASES as COPIES
 from tests.kernels.test_depthwise_conv_2d_s8 import depthwise_conv_2d_case
 from tests.kernels.test_elementwise_s8 import MORE_OPS, elementwise_case
 from tests.kernels.test_fully_connected_s8 import fully_connected_case, long_sum_case
+from tests.kernels.test_multipliers import cancelling_sum_case
 from tests.kernels.test_mve import wide_conv_2d_case
 from tests.kernels.test_pool_2d_s8 import pool_2d_case
 from tests.kernels.test_reduce_s8 import CASES as REDUCTIONS
@@ -46,8 +47,7 @@ CASES: dict[str, Callable[[int], Case]] = {
     "CONV_2D int16": partial(conv_2d_case, dtype="int16"),
     "DEPTHWISE_CONV_2D int16": partial(depthwise_conv_2d_case, dtype="int16"),
     "FULLY_CONNECTED int16": long_sum_case,
-    "ADD": partial(elementwise_case, "ADD"),
-    "SUB": partial(elementwise_case, "SUB"),
+    "ADD, SUB": cancelling_sum_case,
     "SUB int16": partial(elementwise_case, "SUB", dtype="int16"),
     "TANH": lambda number: activation_case("TANH", number),
     **{op: partial(elementwise_case, op) for op in MORE_OPS},
@@ -117,9 +117,9 @@ MUTANTS = [
     ("SUB int16", "add_sub_s16.c", "p->subtract != 0", "p->subtract == 0"),
     ("CONV_2D int16", "dot_s16.h", "end += some & 3", "end += some & 1"),
     ("MAX_POOL_2D", "pool_2d_body.h", "acc2, input[2]", "acc2, input[1]"),
-    ("ADD", "add_s8.c", "fine_low + low_offset", "fine_low + low_offset - 1"),
-    ("ADD", "add_s8.c", "(product + (product >> 31))", "product"),
-    ("SUB", "add_s8.c", "scaled * fine_factor", "scaled * (fine_factor * fine_factor)"),
+    ("ADD, SUB", "add_s8.c", "fine_low + low_offset", "fine_low + low_offset - 1024"),
+    ("ADD, SUB", "add_s8.c", "(product + (product >> 31))", "product"),
+    ("ADD, SUB", "add_s8.c", "scaled * fine_factor", "scaled * (fine_factor * fine_factor)"),
     ("DEPTHWISE_CONV_2D", "depthwise_conv_2d_s8_body.h", "(o + k) & mask", "o & mask"),
     ("DEPTHWISE_CONV_2D wide", "depthwise_conv_2d_body.h", "input[3 * next]", "input[3]"),
     ("DEPTHWISE_CONV_2D", "depthwise_conv_2d_body.h", "in += 1 - next", "in += 0"),
