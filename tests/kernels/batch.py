@@ -39,7 +39,7 @@ MODELS_IN_A_UNIT = 25
 HARNESS = Path(__file__).parent / "harness"
 FIRMWARE = Path(__file__).parents[2] / "firmware"
 
-WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic"]
+WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wundef", "-Werror", "-pedantic"]
 
 
 @dataclass(frozen=True, eq=False)
