@@ -19,7 +19,7 @@ __attribute__((noinline, unused)) static int32_t tflash_product_of_halves(int32_
   const int32_t b_high = b >> 16;
   const int32_t middle = a_high * (int32_t)b_low + (int32_t)(a_low * b_low >> 16);
   const int32_t low = (int32_t)a_low * b_high + (middle & 0xFFFF);
-  return 2 * (a_high * b_high + (middle >> 16)) + ((low + (INT32_C(1) << 14)) >> 15);
+  return 2 * (a_high * b_high + (middle >> 16)) + (((low >> 14) + 1) >> 1);
 }
 
 /* The same, by one product where the core has it: Armv6-M and Armv8-M Baseline have none of 64 bits. */
