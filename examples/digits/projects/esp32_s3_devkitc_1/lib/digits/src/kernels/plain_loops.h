@@ -6,7 +6,10 @@
 #define TFLASH_PLAIN_LOOPS_H
 
 #if !defined(__clang__)
-#pragma GCC optimize("no-unswitch-loops", "no-version-loops-for-strides", "no-schedule-insns")
+#pragma GCC optimize("no-unswitch-loops", "no-schedule-insns")
+#if __GNUC__ >= 9
+#pragma GCC optimize("no-version-loops-for-strides")
+#endif
 #endif
 
 #define TFLASH_ADVANCED(pointer) __asm("" : "+r"(pointer));
