@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-#if TFLASH_INT4_WEIGHTS
+#if defined(TFLASH_INT4_WEIGHTS) && TFLASH_INT4_WEIGHTS
 typedef int32_t tflash_weight_cursor;
 #define TFLASH_FIRST_WEIGHT(weights) 0
 #define TFLASH_WEIGHT(weights, cursor, index) tflash_int4((weights), (cursor) + (index))
