@@ -200,7 +200,9 @@ TFLASH_BODY(const struct tflash_filters *f, const struct tflash_window *window, 
     int32_t sums[TFLASH_TOGETHER];
     const int32_t some = end - begin < TFLASH_TOGETHER ? end - begin : TFLASH_TOGETHER;
     const int32_t fours = TFLASH_FOURS(f->size, some);
+#if __GNUC__ >= 8
 #pragma GCC unroll 1 /* not into a copy for each sum */
+#endif
     for (int32_t k = 0; k < some; ++k) {
       sums[k] = bias != NULL ? bias[begin + k] : 0;
       TFLASH_IN_ORDER
