@@ -6,7 +6,7 @@ import hashlib
 import re
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import flatbuffers
@@ -16,7 +16,8 @@ from ai_edge_litert import schema_py_generated as schema
 from pipeline import tflite
 from pipeline.aot import PORTABLE
 from pipeline.aot.lower import lower
-from pipeline.model import Image
+from pipeline.aot.steps import Step
+from pipeline.model import Array, Image
 from pipeline.tflite import Graph
 from pipeline.vectors import Vectors
 from tests.kernels.batch import Case, tflm_outputs
@@ -28,7 +29,10 @@ _DTYPES = {"int8_t": "int8", "int16_t": "int16", "int32_t": "int32"}
 
 @dataclass(frozen=True)
 class Mutation:
-    """A bit of one element of an array in <model>_constants.c. tensors: those of the file that hold the same bytes."""
+    """A bit of one element of an array in <model>_constants.c.
+
+    tensors: those of the file that hold the same bytes, or are the bias that this array was made of.
+    """
 
     array: str
     element: int
@@ -59,22 +63,30 @@ def _weights(graph: Graph, constants: str) -> dict[str, tuple[int, ...]]:
         known = {i for i in step.op.inputs if i >= 0 and graph.tensor(i).is_constant}
         for constant in step.constants:
             key = str(constant.data.dtype), constant.data.tobytes()
-            if constant.is_weight:
+            if constant.role == "bias" and _is_folded(graph, step):
+                owners.setdefault(key, set()).add(step.op.inputs[2])
+            elif constant.is_weight:
                 owners.setdefault(key, set()).update(i for i in known if _content(graph, i) == key)
             else:
                 others.add(key)
         for index in known.intersection(step.inputs):
             owners.setdefault(_content(graph, index), set()).add(index)
-    arrays = {}
+    arrays, keys = {}, set()
     for found in _ARRAY.finditer(constants):
         dtype = _DTYPES[found[1]]
         key = dtype, np.array([_number(text) for text in _items(found[4])], dtype).tobytes()
         if key in owners and key not in others:
             arrays[found[2]] = tuple(sorted(owners[key]))
-    missing = set(owners) - others - {_content(graph, tensors[0]) for tensors in arrays.values()}
+            keys.add(key)
+    missing = set(owners) - others - keys
     if missing or not all(owners.values()):
         raise ValueError(f"{len(missing)} arrays of weights are not in the generated C")
     return arrays
+
+
+def _is_folded(graph: Graph, step: Step) -> bool:
+    """Whether the bias in C is that of the file less the zero point times the sum of the weights."""
+    return step.params.get("input_offset") == 0 and graph.tensor(step.op.inputs[0]).zero_point != 0
 
 
 def _content(graph: Graph, index: int) -> tuple[str, bytes]:
@@ -95,25 +107,58 @@ def in_c(constants: str, mutation: Mutation) -> str:
     found = next(match for match in _ARRAY.finditer(constants) if match[2] == mutation.array)
     dtype = np.dtype(_DTYPES[found[1]])
     item = list(re.finditer(r"[^,\s]+", found[4]))[mutation.element]
-    unsigned = np.array([_number(item[0])], dtype).view(f"u{dtype.itemsize}")
-    changed = int((unsigned ^ unsigned.dtype.type(1 << mutation.bit)).view(dtype)[0])
+    changed = int(_flipped(np.array([_number(item[0])], dtype), replace(mutation, element=0))[0])
     text = "INT32_MIN" if changed == -(1 << 31) else str(changed)
     start = found.start(4)
     return constants[: start + item.start()] + text + constants[start + item.end() :]
 
 
 def in_tflite(content: bytes, mutation: Mutation) -> bytes:
-    """The .tflite file with the same bit changed, in every buffer that holds it."""
+    """The .tflite file that computes what the C does with that one number changed.
+
+    The same bit is changed in every buffer that holds it. Where the zero point is folded into the bias, the C's weights
+    and bias are changed apart from each other: the file's bias takes up the difference.
+    """
+    graph = tflite.parse(content, Path("model.tflite"))
     model = schema.ModelT.InitFromPackedBuf(content, 0)
-    for number in {model.subgraphs[0].tensors[index].buffer for index in mutation.tensors}:
-        buffer = model.buffers[number]
-        data = np.array(buffer.data, np.uint8)
-        size = np.dtype(tflite.parse(content, Path("model.tflite")).tensor(mutation.tensors[0]).dtype).itemsize
-        data[mutation.element * size + mutation.bit // 8] ^= np.uint8(1 << mutation.bit % 8)
-        buffer.data = data
+    tensors, buffers = model.subgraphs[0].tensors, model.buffers
+    folded = [step for step in lower(graph, PORTABLE) if _is_folded(graph, step)]
+    made_of = {step.op.inputs[2] for step in folded}
+    for number in {tensors[index].buffer for index in mutation.tensors if index not in made_of}:
+        (index, *_) = (i for i in mutation.tensors if tensors[i].buffer == number)
+        changed = _flipped(_data(graph, index), mutation)
+        buffers[number].data = changed.view(np.uint8)
+    for step in folded:
+        _, weights, bias = step.op.inputs
+        values = _data(graph, bias)
+        if bias in mutation.tensors:
+            (array,) = (constant.data for constant in step.constants if constant.role == "bias")
+            values += _flipped(array, mutation) - array
+        elif weights in mutation.tensors:
+            before = _data(graph, weights)
+            difference = _flipped(before, mutation).astype(np.int32) - before
+            zero_point = graph.tensor(step.op.inputs[0]).zero_point
+            values += zero_point * difference.reshape(values.size, -1).sum(axis=1, dtype=np.int32)
+        tensors[bias].buffer = len(buffers)
+        buffers.append(schema.BufferT(values.view(np.uint8)))
     builder = flatbuffers.Builder(len(content))
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def _data(graph: Graph, index: int) -> Array:
+    """A copy of a constant's codes, in one dimension."""
+    data = graph.tensor(index).data
+    assert data is not None
+    return data.reshape(-1).copy()
+
+
+def _flipped(codes: Array, mutation: Mutation) -> Array:
+    """A copy in which one bit is wrong."""
+    wrong = codes.reshape(-1).copy()
+    unsigned = wrong.view(f"u{wrong.dtype.itemsize}")
+    unsigned[mutation.element] ^= unsigned.dtype.type(1 << mutation.bit)
+    return wrong
 
 
 def tflm_layers(contents: Sequence[bytes], given: Vectors, folder: Path) -> list[list[tuple[bytes, ...]]]:

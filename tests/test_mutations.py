@@ -285,7 +285,7 @@ def test_a_wrong_bit_in_weights_that_two_layers_share_is_caught(bench: Bench, pl
 
 
 def test_rounding_once_instead_of_twice_is_caught(bench: Bench) -> None:
-    twice = "return tflash_rounding_shift(tflash_high_product(value, multiplier), -shift);"
+    twice = "return (((product + (product >> 31)) >> (-1 - shift)) + 1) >> 1;"
     once = "return (int32_t)(((int64_t)value * multiplier + (INT64_C(1) << (30 - shift))) >> (31 - shift));"
     path = f"{bench.source}/kernels/requant.h"
     text = bench.text(path)
