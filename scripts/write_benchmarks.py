@@ -85,7 +85,9 @@ def page(folder: Path) -> tuple[str, str]:
     """The page and its picture."""
     models = _models(folder)
     found = {
-        board: bench_models(list(models.values()), board=board, samples=SAMPLES, seed=0, rivals=True, progress=_progress)
+        board: bench_models(
+            list(models.values()), board=board, samples=SAMPLES, seed=0, rivals=True, progress=_progress
+        )
         for board in RIVALS
     }
     first = found[MEASURED]
