@@ -124,10 +124,8 @@ def in_tflite(content: bytes, mutation: Mutation) -> bytes:
     tensors, buffers = model.subgraphs[0].tensors, model.buffers
     folded = [step for step in lower(graph, PORTABLE) if _is_folded(graph, step)]
     made_of = {step.op.inputs[2] for step in folded}
-    for number in {tensors[index].buffer for index in mutation.tensors if index not in made_of}:
-        (index, *_) = (i for i in mutation.tensors if tensors[i].buffer == number)
-        changed = _flipped(_data(graph, index), mutation)
-        buffers[number].data = changed.view(np.uint8)
+    for index in set(mutation.tensors) - made_of:
+        buffers[tensors[index].buffer].data = _flipped(_data(graph, index), mutation).view(np.uint8)
     for step in folded:
         _, weights, bias = step.op.inputs
         values = _data(graph, bias)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 from pipeline.aot import packing
 from pipeline.aot.requantization import checked_multiplier, fused_range, prove_no_overflow
@@ -253,24 +254,33 @@ def _integers(step: Step) -> dict[str, int]:
     return {name: value for name, value in step.params.items() if isinstance(value, int)}
 
 
-def _sorted_by_scale(step: Step, sign2: int) -> tuple[Step, str, int, int]:
-    """The step with the input of the larger scale first, whose multiplier is 1/2: (step, the other's number, signs)."""
+class _Addend(NamedTuple):
+    number: str  # of its parameters in TFLM's terms, "1" or "2"
+    sign: int
+
+
+def _sorted_by_scale(step: Step, sign2: int) -> tuple[Step, _Addend, _Addend]:
+    """The step with the input of the larger scale first, whose multiplier is 1/2: (step, coarse, fine)."""
     params = _integers(step)
-    loops = {"shape": step.params["shape"]}
-    if (params["multiplier1"], params["shift1"]) == (1 << 30, 0):
-        loops |= {"coarse_strides": step.params["strides1"], "fine_strides": step.params["strides2"]}
-        return replace(step, params=loops), "2", 1, sign2
-    loops |= {"coarse_strides": step.params["strides2"], "fine_strides": step.params["strides1"]}
-    in_place = None if step.in_place is None else 1 - step.in_place
-    return replace(step, inputs=step.inputs[::-1], in_place=in_place, params=loops), "1", sign2, 1
+    coarse, fine = _Addend("1", 1), _Addend("2", sign2)
+    if (params["multiplier1"], params["shift1"]) != (1 << 30, 0):
+        coarse, fine = fine, coarse
+        in_place = None if step.in_place is None else 1 - step.in_place
+        step = replace(step, inputs=step.inputs[::-1], in_place=in_place)
+    loops = {
+        "shape": step.params["shape"],
+        "coarse_strides": step.params[f"strides{coarse.number}"],
+        "fine_strides": step.params[f"strides{fine.number}"],
+    }
+    return replace(step, params=loops), coarse, fine
 
 
 def _add(step: Step, sign2: int) -> Step:
     """add_s8: the larger scale's multiplier is 1/2, which a factor does; the other is split for products of 32 bits."""
     params = _integers(step)
-    by_scale, fine, coarse_sign, fine_sign = _sorted_by_scale(step, sign2)
-    coarse_factor = coarse_sign << (_LEFT_SHIFT - 1)
-    right, multiplier = -params[f"shift{fine}"], params[f"multiplier{fine}"]
+    by_scale, coarse, fine = _sorted_by_scale(step, sign2)
+    coarse_factor = coarse.sign << (_LEFT_SHIFT - 1)
+    right, multiplier = -params[f"shift{fine.number}"], params[f"multiplier{fine.number}"]
     if right == 0:  # the same scale: 1/2 once more, with a bit that the right shift takes away again
         right, multiplier = 1, 2 * multiplier
     return replace(
@@ -278,12 +288,12 @@ def _add(step: Step, sign2: int) -> Step:
         params={
             **by_scale.params,
             "coarse_factor": coarse_factor,
-            "coarse_offset": coarse_factor * params["offset1" if fine == "2" else "offset2"],
-            "fine_offset": params[f"offset{fine}"],
+            "coarse_offset": coarse_factor * params[f"offset{coarse.number}"],
+            "fine_offset": params[f"offset{fine.number}"],
             "fine_high": multiplier >> 11,
             "fine_low": multiplier & 2047,
             "fine_right": right - 1,
-            "fine_factor": fine_sign,
+            "fine_factor": fine.sign,
             "multiplier": params["output_multiplier"],
             "shift": params["output_shift"],
             "output_offset": params["output_offset"],
@@ -296,9 +306,9 @@ def _add(step: Step, sign2: int) -> Step:
 def _add_dsp(step: Step, sign2: int) -> Step:
     """add_s8_dsp, as `_add`, but for a fine multiplier in one piece."""
     params = _integers(step)
-    by_scale, fine, coarse_sign, fine_sign = _sorted_by_scale(step, sign2)
-    coarse_factor = coarse_sign << _LEFT_SHIFT
-    right = -params[f"shift{fine}"]
+    by_scale, coarse, fine = _sorted_by_scale(step, sign2)
+    coarse_factor = coarse.sign << _LEFT_SHIFT
+    right = -params[f"shift{fine.number}"]
     left = _LEFT_SHIFT + 1  # the accumulator, doubled
     if right == 0:
         left, right = left + 1, 1
@@ -307,13 +317,13 @@ def _add_dsp(step: Step, sign2: int) -> Step:
         kernel="add_s8_dsp",
         params={
             **by_scale.params,
-            "offset": params["offset1" if fine == "2" else "offset2"] * coarse_factor,
+            "offset": params[f"offset{coarse.number}"] * coarse_factor,
             "coarse_factor": coarse_factor,
-            "fine_offset": params[f"offset{fine}"] << left,
-            "fine_multiplier": params[f"multiplier{fine}"],
+            "fine_offset": params[f"offset{fine.number}"] << left,
+            "fine_multiplier": params[f"multiplier{fine.number}"],
             "multiplier": params["output_multiplier"],
             "doubled_zero": 2 * params["output_offset"] + 1,
-            "fine_factor": 2 * fine_sign,
+            "fine_factor": 2 * fine.sign,
             "fine_left": left,
             "fine_right": right,
             "code": -params["output_shift"] - 1,
